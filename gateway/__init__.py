@@ -1,0 +1,1 @@
+"""Gantry: a DICOMweb imaging gateway."""

@@ -1,0 +1,19 @@
+"""Who asks, by which door, from where, under which request id. Made by the wings, handed to every use case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The one who asks.
+
+    `name` is the AE title on DIMSE, the subject of the token on the web, `cli` for commands. `door` is `dimse`, `web`
+    or `cli`. `address` is the peer's address. `request_id` stands on every log line of the request or association.
+    """
+
+    name: str
+    door: str
+    address: str = ""
+    request_id: str = ""

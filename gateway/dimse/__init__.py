@@ -1,0 +1,1 @@
+"""The DIMSE wing: the only user of pynetdicom."""

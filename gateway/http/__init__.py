@@ -1,0 +1,1 @@
+"""What every HTTP wing shares: identity, CORS, problem bodies, ranges, deadlines, metrics."""

@@ -1,0 +1,1 @@
+"""The browser page at `/`; it uses the public endpoints only."""

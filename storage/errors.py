@@ -1,0 +1,90 @@
+"""Everything that can go wrong while keeping or finding instances.
+
+StorageError
+ +-- ObjectStoreError
+ |    +-- ObjectMissing        no object under this key
+ |    +-- ObjectExists         a key is written once only
+ |    +-- ObjectDamaged        fewer or other bytes than the index promises
+ |    +-- ObjectStoreFull      no space, quota or inodes left
+ |    +-- ObjectStoreUnavailable   down, too slow, refuses our credentials; a retry may succeed
+ +-- IndexStoreError
+ |    +-- IndexFull            no space left for the index
+ |    +-- IndexUnavailable     down, locked, too slow; a retry may succeed
+ |    +-- IndexBusy            another process owns this index
+ |    +-- SchemaRefused        a migration cannot or may not run; names the step
+ +-- DuplicateConflict         other bytes are stored under this SOP Instance UID
+ +-- QueryRefused              a matching value that PS3.4 C.2.2.2 does not allow for its VR; names the key
+
+Drivers' own exceptions never leave the backend's file: they are wrapped there, with the cause kept.
+"""
+
+from __future__ import annotations
+
+
+class StorageError(Exception):
+    """Base of all errors of this package."""
+
+
+class ObjectStoreError(StorageError):
+    """The object store could not do what was asked."""
+
+
+class ObjectMissing(ObjectStoreError):
+    """No object under this key."""
+
+
+class ObjectExists(ObjectStoreError):
+    """The key holds an object already; keys are never reused."""
+
+
+class ObjectDamaged(ObjectStoreError):
+    """The object is not what was stored: its length or digest differs."""
+
+
+class ObjectStoreFull(ObjectStoreError):
+    """No space, quota or inodes left."""
+
+
+class ObjectStoreUnavailable(ObjectStoreError):
+    """The store did not answer in time, refused the connection or our credentials."""
+
+
+class IndexStoreError(StorageError):
+    """The index could not do what was asked."""
+
+
+class IndexFull(IndexStoreError):
+    """No space left for the index."""
+
+
+class IndexUnavailable(IndexStoreError):
+    """The index did not answer in time, or refused; a retry may succeed."""
+
+
+class IndexBusy(IndexStoreError):
+    """Another process owns this index."""
+
+
+class SchemaRefused(IndexStoreError):
+    """The index has a schema this version cannot use, or a migration failed."""
+
+
+class DuplicateConflict(StorageError):
+    """Other bytes are stored under this SOP Instance UID, or it belongs to another study.
+
+    `reason` is a stable word for logs and metrics: `different_bytes` or `uid_reuse_across_study`.
+    """
+
+    def __init__(self, sop_uid: str, reason: str) -> None:
+        super().__init__(f"SOP Instance UID {sop_uid} is stored already: {reason.replace('_', ' ')}")
+        self.sop_uid = sop_uid
+        self.reason = reason
+
+
+class QueryRefused(StorageError):
+    """A matching value is not allowed for its attribute. `key` names the attribute."""
+
+    def __init__(self, key: str, why: str) -> None:
+        super().__init__(f"{key}: {why}")
+        self.key = key
+        self.why = why

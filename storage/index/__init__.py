@@ -1,0 +1,1 @@
+"""What finds the objects: rows of studies, series and instances, in SQLite or PostgreSQL."""

@@ -1,0 +1,68 @@
+"""Where the bytes are kept: immutable objects under keys that are ours.
+
+A key is ASCII, of `[a-z0-9._-]` components joined by `/`, each at most 255 bytes; it never holds a UID or patient data.
+Every store behaves the same to its caller; `tests/storage/objects/` holds the contract that all of them pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One listed object. `size` is in bytes."""
+
+    key: str
+    size: int
+
+
+class ObjectStore(Protocol):
+    """Immutable objects by key. Blocking; one instance is shared by all threads.
+
+    Every method may raise ObjectStoreUnavailable; writes may raise ObjectStoreFull.
+    """
+
+    def put(self, key: str, source: Path, *, sha256: str, metadata: Mapping[str, str] | None = None) -> None:
+        """Keep the file `source` under `key`, durably before returning.
+
+        `sha256` (hex) is that of the file; stores that can verify it on arrival do. `metadata` are small ASCII values
+        kept beside the object where the store has room for them. The source may be moved away.
+        Raises ObjectExists when the key is taken: objects are never overwritten.
+        """
+
+    def put_bytes(self, key: str, data: bytes) -> None:
+        """Keep `data` under `key`, replacing what was there in one step: for derived, disposable objects only."""
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
+        """`length` bytes (or all to the end) from byte `start`, in one ranged read.
+
+        Raises ObjectMissing, and ObjectDamaged when the object ends before `start + length`.
+        """
+
+    def stream(
+        self, key: str, start: int = 0, length: int | None = None
+    ) -> AbstractContextManager[Iterator[memoryview | bytes]]:
+        """As `read`, in chunks of at most 1 MiB; the source is closed on leaving the context.
+
+        ObjectMissing is raised on entering; ObjectDamaged when the object ends early.
+        """
+
+    def size(self, key: str) -> int:
+        """Length in bytes. Raises ObjectMissing."""
+
+    def delete(self, key: str) -> None:
+        """Remove the object; no error when there is none."""
+
+    def keys(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
+        """All objects whose key starts with `prefix` and sorts after `after`, in the order of their keys."""
+
+    def check(self) -> None:
+        """Return when the store can be written to now; else raise. For readiness probes: quick and cheap."""
+
+    def close(self) -> None:
+        """Give back connections and files."""

@@ -1,0 +1,92 @@
+"""What the index keeps of one instance, and what it gives back.
+
+Values are normalised once, at ingest: text without padding; multiple values joined with a backslash; IS and US as int;
+PN as `Alphabetic=Ideographic=Phonetic` with empty trailing groups cut; nothing at all instead of an empty value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Value = str | int
+"""A normalised attribute value."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRecord:
+    """One stored SOP Instance.
+
+    `version` is a UUIDv7 in hex, fresh for each attempt to store; `key` is where the object store has the Part 10 file.
+    `size` is in bytes. `digest` is the SHA-256 (hex) of the file, `dataset_digest` that of the data set without group
+    0002: two files are the same instance when the latter agree. `header_size` is the length of the file's head, up to
+    and without the Pixel Data element (the whole file where there is none): one ranged read gives all the metadata.
+    `frames` tells where each frame lies in the file, in the form of `gateway.dicom.frames`; None when there are none.
+    `attributes` holds the values of `storage.attributes` that are not computed, by keyword; `requests` the items of
+    Request Attributes Sequence, by the keyword of the element.
+    """
+
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    version: str
+    key: str
+    size: int
+    digest: str
+    dataset_digest: str
+    header_size: int
+    frames: bytes | None = None
+    attributes: Mapping[str, Value] = field(default_factory=dict)
+    requests: tuple[Mapping[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where a stored instance lies: what a retrieve needs, and nothing else. Fields as in `InstanceRecord`."""
+
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    version: str
+    key: str
+    size: int
+    digest: str
+    dataset_digest: str
+    header_size: int
+    number_of_frames: int | None
+    frames: bytes | None
+
+
+Item = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One search result: values by keyword. Sequences hold a tuple of items. Unknown values are absent."""
+
+    values: Mapping[str, Value | tuple[Item, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the matches, in a total order that does not change while the data do not. `total` counts them all."""
+
+    matches: tuple[Match, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of the change feed: `action` is `create`, `replace` or `delete`; `sequence` grows by commit order."""
+
+    sequence: int
+    action: str
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    version: str
+    at: float
