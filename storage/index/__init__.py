@@ -1,1 +1,113 @@
-"""What finds the objects: rows of studies, series and instances, in SQLite or PostgreSQL."""
+"""What finds the objects: rows of studies, series and instances, in SQLite or PostgreSQL.
+
+The rows hold nothing that could not be read from the objects again. Both databases pass one contract,
+`tests/storage/index/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from storage.query import Query
+from storage.records import Change, InstanceRecord, Located, Page
+
+
+class Added(Enum):
+    """How an instance came into the index."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"  # the same data set is there already; the new object is garbage
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """An object that no row names any more, to be removed once `cleanup_after` (seconds since the epoch) is past.
+
+    `tomb` is the key of the object that says so to a rebuild; empty when none is needed.
+    """
+
+    version: str
+    key: str
+    cleanup_after: float
+    tomb: str = ""
+
+
+class Index(Protocol):
+    """Rows by UID, blocking, shared by all threads. Every method may raise IndexUnavailable; writes also IndexFull."""
+
+    def add(self, record: InstanceRecord, *, replace: bool = False, announce: bool = True) -> Added:
+        """Make one instance findable: its row, its series' and study's, counters and change feed in one transaction.
+
+        A row with the same data set digest makes it a duplicate: the record's own object, if it is another one, goes
+        to the garbage. Other bytes, or another study or series, raise DuplicateConflict and change nothing, unless
+        `replace` allows other bytes within the same series. `announce` False writes no change: for a rebuild.
+        """
+
+    def find(self, sop_uid: str) -> Located | None:
+        """The live instance of this SOP Instance UID."""
+
+    def locate(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> list[Located]:
+        """The live instances below this study, series or instance, by series number, instance number and UID."""
+
+    def search(self, query: Query) -> Page:
+        """Answer one query (PS3.4 C.4.1.1.3.2)."""
+
+    def delete(
+        self, study_uid: str, versions: Collection[str], *, cleanup_after: float, tomb: str = ""
+    ) -> list[Located]:
+        """Take those of `versions` that live in the study away in one transaction.
+
+        Their objects go to the garbage; empty series and an empty study leave too. Returns what was removed.
+        """
+
+    def undescribed(self) -> list[Located]:
+        """Instances to be read again, since the one that described their study or series left."""
+
+    def describe(self, record: InstanceRecord) -> None:
+        """Let `record` describe its study and series where they are undescribed and it is their earliest."""
+
+    def garbage(self, now: float, limit: int = 100) -> list[Garbage]:
+        """Objects that may be removed at `now`, claimed by this caller for some minutes."""
+
+    def collected(self, version: str) -> bool:
+        """The object of this garbage is gone. Returns True when its tomb has no other garbage."""
+
+    def live_versions(self, versions: Sequence[str]) -> set[str]:
+        """Those of `versions` that an instance has."""
+
+    def garbage_versions(self, versions: Sequence[str]) -> set[str]:
+        """Those of `versions` that the garbage names."""
+
+    def bury(self, waste: Garbage) -> None:
+        """Put an object that no row names into the garbage: what a rebuild finds under a tomb."""
+
+    def strike(self, key: str, now: float) -> float:
+        """Note that no row names the object `key`; returns when that was noted first."""
+
+    def pardon(self, key: str) -> None:
+        """Forget a strike."""
+
+    def changes(self, since: int = 0, limit: int = 1000) -> list[Change]:
+        """The change feed after sequence number `since`, in commit order."""
+
+    def count(self) -> tuple[int, int, int]:
+        """Numbers of studies, series and instances."""
+
+    def note(self, name: str) -> str | None:
+        """A remark kept in the index, such as how far a rebuild came."""
+
+    def set_note(self, name: str, value: str | None) -> None:
+        """Keep or (None) drop a remark."""
+
+    def clear(self) -> None:
+        """Drop all rows but the change feed and the remarks: before a rebuild."""
+
+    def check(self) -> None:
+        """Return when the index answers; else raise."""
+
+    def close(self) -> None:
+        """Give back connections and locks."""

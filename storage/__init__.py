@@ -1,0 +1,107 @@
+"""What is kept and how it is found: objects and their index. Knows no protocol.
+
+`open_archive` is the only place where a backend is chosen, by the scheme of its URL.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from storage.archive import Archive
+from storage.errors import IndexStoreError
+from storage.index import Index
+from storage.objects import ObjectStore
+from storage.spool import Spool
+from storage.versions import new_version
+
+__all__ = ["Archive", "open_archive", "open_index", "open_objects"]
+
+
+def open_objects(url: str, *, endpoint: str | None = None, region: str | None = None) -> ObjectStore:
+    """The object store at `url`: `file:///folder`, `s3://bucket/prefix` or `memory:`. Raises ValueError."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        from storage.objects.filesystem import FolderStore
+
+        return FolderStore(Path(unquote(parts.path)))
+    if parts.scheme == "s3" and parts.netloc:
+        from storage.objects.s3 import S3Store
+
+        return S3Store(parts.netloc, parts.path.strip("/"), endpoint=endpoint, region=region)
+    if parts.scheme == "memory":
+        from storage.objects.memory import MemoryStore
+
+        return MemoryStore()
+    raise ValueError(f"no object store for {url!r}: use file:///folder or s3://bucket/prefix")
+
+
+def open_index(url: str) -> Index:
+    """The index at `url`: `sqlite:////file` or `postgresql://user@host/name`, migrated. Raises ValueError."""
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite" and rest.startswith("/"):
+        from storage.index.sqlite import SqliteIndex
+
+        return SqliteIndex(Path(unquote(rest[1:])))
+    if scheme in {"postgresql", "postgres"}:
+        from storage.index.postgres import PostgresIndex
+
+        return PostgresIndex(f"postgresql://{rest}")
+    raise ValueError("no index for this URL: use sqlite:////file or postgresql://user@host/name")
+
+
+def open_archive(
+    objects: str,
+    index: str,
+    spool: Path,
+    *,
+    endpoint: str | None = None,
+    region: str | None = None,
+    replace: bool = False,
+    delete_delay: float = 3 * 86400.0,
+    reserve: int = 0,
+) -> Archive:
+    """The archive over these two URLs, receiving into the folder `spool`; what a crash left there is removed.
+
+    `delete_delay` (seconds) keeps the bytes of deleted instances; `reserve` bytes of the spool's disk stay free.
+    Raises ValueError for a URL that names no backend, StorageError when a backend cannot be opened.
+    """
+    store = open_objects(objects, endpoint=endpoint, region=region)
+    found: Index | None = None
+    try:
+        found = open_index(index)
+        _belong_together(store, found)
+        receiving = Spool(spool, reserve=reserve)
+        receiving.clean()
+        return Archive(store, found, receiving, replace=replace, delete_delay=delete_delay)
+    except BaseException:
+        if found is not None:
+            found.close()
+        store.close()
+        raise
+
+
+STORE_ID = "store-id"
+
+
+def _belong_together(objects: ObjectStore, index: Index) -> None:
+    """Refuse an index over a store that is not its own, and an empty index over a store that has objects.
+
+    The first happens when a disk is not mounted, the second when the index was lost: serving would look like an empty
+    archive, and storing would begin a second history (F-14, F-42).
+    """
+    known = index.note(STORE_ID)
+    marks = [info.key for info in objects.keys("store-id/")]
+    mark = marks[0].removeprefix("store-id/") if marks else None
+    if known is None and mark is None:
+        fresh = new_version()
+        objects.put_bytes(f"store-id/{fresh}", b"")
+        index.set_note(STORE_ID, fresh)
+    elif known is None and mark is not None:
+        if index.count()[2] == 0 and next(iter(objects.keys("obj/")), None) is not None:
+            index.set_note("rebuild", "needed")
+        index.set_note(STORE_ID, mark)
+    elif known != mark:
+        raise IndexStoreError(
+            "the index belongs to another object store: is the right folder mounted, the bucket right?"
+        )

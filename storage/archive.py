@@ -1,0 +1,209 @@
+"""Keeping and finding instances: the one place where the order of writes is decided.
+
+Store    object durable under a fresh key -> one index transaction -> success. A crash leaves an orphan object, which
+         nothing names and the sweep removes; never a row without its object.
+Delete   tomb object (so that a rebuild does not bring it back) -> one index transaction: rows leave, keys go to the
+         garbage -> success. The objects go later, when no reader can still be on them.
+Sweep    garbage that is due; then objects that no row or garbage names: noted at first sight, removed a day later.
+
+Everything destructive is late, claimed, and touches one version's key only, so it can never hit a successor.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from itertools import groupby
+from pathlib import Path
+
+from storage.errors import DuplicateConflict, ObjectMissing, StorageError
+from storage.index import Added, Garbage, Index
+from storage.objects import ObjectInfo, ObjectStore
+from storage.query import Query
+from storage.records import Change, InstanceRecord, Located, Page
+from storage.spool import Spool
+from storage.versions import OBJECTS, new_version, object_key, version_of, version_time
+
+TOMBS = "tomb/"
+DAY = 86400.0
+
+
+class Archive:
+    """Objects and their index. Blocking; shared by all threads.
+
+    `replace` lets other bytes under a known SOP Instance UID take the place of the old ones instead of being refused.
+    `delete_delay` is in seconds: how long the bytes of deleted instances stay.
+    """
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        index: Index,
+        spool: Spool,
+        *,
+        replace: bool = False,
+        delete_delay: float = 3 * DAY,
+    ) -> None:
+        self.objects = objects
+        self.index = index
+        self.spool = spool
+        self._replace = replace
+        self._delete_delay = delete_delay
+
+    # ------------------------------------------------------------ store
+
+    def add(self, record: InstanceRecord, source: Path) -> Added:
+        """Keep the Part 10 file `source`, described by `record`; returns once both object and row are durable.
+
+        Raises DuplicateConflict, ObjectStoreError, IndexStoreError; then nothing became visible.
+        """
+        live = self.index.find(record.sop_uid)
+        if live is not None and live.dataset_digest == record.dataset_digest and _same_place(live, record):
+            return Added.DUPLICATE
+        if live is not None and not (self._replace and _same_place(live, record)):
+            reason = "different_bytes" if _same_place(live, record) else "uid_reuse_across_study"
+            raise DuplicateConflict(record.sop_uid, reason)
+        self.objects.put(
+            record.key,
+            source,
+            sha256=record.digest,
+            metadata={"digest": record.digest, "dataset-digest": record.dataset_digest},
+        )
+        try:
+            return self.index.add(record, replace=self._replace)
+        except DuplicateConflict:
+            # refused for certain, so nothing names this key; should this fail, the sweep finds it
+            self._drop(record.key)
+            raise
+
+    def new_version(self) -> str:
+        """A name for one attempt to store."""
+        return new_version()
+
+    def key(self, sop_uid: str, version: str) -> str:
+        """Where a version of an instance is kept."""
+        return object_key(sop_uid, version)
+
+    def _drop(self, key: str) -> None:
+        try:
+            self.objects.delete(key)
+        except StorageError:
+            return
+
+    # ------------------------------------------------------------ find and read
+
+    def find(self, sop_uid: str) -> Located | None:
+        """The live instance of this SOP Instance UID."""
+        return self.index.find(sop_uid)
+
+    def locate(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> list[Located]:
+        """The live instances below, by series number, instance number and UID."""
+        return self.index.locate(study_uid, series_uid, sop_uid)
+
+    def search(self, query: Query) -> Page:
+        """Answer one query."""
+        return self.index.search(query)
+
+    def changes(self, since: int = 0, limit: int = 1000) -> list[Change]:
+        """The change feed after `since`."""
+        return self.index.changes(since, limit)
+
+    def read(self, located: Located, start: int = 0, length: int | None = None) -> bytes:
+        """Bytes of the instance's Part 10 file, in one ranged read. Raises ObjectMissing, ObjectDamaged."""
+        return self.objects.read(located.key, start, length)
+
+    def stream(
+        self, located: Located, start: int = 0, length: int | None = None
+    ) -> AbstractContextManager[Iterator[memoryview | bytes]]:
+        """As `read`, in chunks."""
+        return self.objects.stream(located.key, start, length)
+
+    # ------------------------------------------------------------ delete
+
+    def delete(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> list[Located]:
+        """Take instances away; returns which. Those that arrive meanwhile stay."""
+        doomed = [one.version for one in self.index.locate(study_uid, series_uid, sop_uid)]
+        if not doomed:
+            return []
+        tomb = f"{TOMBS}{new_version()}.json"
+        self.objects.put_bytes(tomb, json.dumps({"versions": doomed}).encode())
+        return self.index.delete(study_uid, doomed, cleanup_after=time.time() + self._delete_delay, tomb=tomb)
+
+    # ------------------------------------------------------------ sweep
+
+    def collect(self, now: float | None = None, limit: int = 100) -> int:
+        """Remove the objects of garbage that is due; returns how many."""
+        waste = self.index.garbage(time.time() if now is None else now, limit)
+        for one in waste:
+            self.objects.delete(one.key)
+            if self.index.collected(one.version) and one.tomb:
+                self.objects.delete(one.tomb)
+        return len(waste)
+
+    def sweep(self, now: float | None = None, *, grace: float = DAY) -> int:
+        """Remove orphans: objects older than `grace` seconds that were seen unnamed twice, `grace` apart."""
+        now = time.time() if now is None else now
+        removed = 0
+        for infos in _batches(self.objects.keys(OBJECTS)):
+            old = {version_of(i.key): i.key for i in infos if version_time(version_of(i.key)) < now - grace}
+            versions = list(old)
+            named = self.index.live_versions(versions) | self.index.garbage_versions(versions)
+            for version in versions:
+                if version not in named and self.index.strike(old[version], now) <= now - grace:
+                    self.objects.delete(old[version])
+                    self.index.pardon(old[version])
+                    removed += 1
+        self._sweep_tombs(now, grace)
+        return removed
+
+    def _sweep_tombs(self, now: float, grace: float) -> None:
+        """A tomb whose delete never happened would make a rebuild forget live instances."""
+        for info in list(self.objects.keys(TOMBS)):
+            if version_time(info.key.removeprefix(TOMBS).removesuffix(".json")) > now - grace:
+                continue
+            versions = self._tomb(info.key)
+            if not self.index.garbage_versions(versions) and self.index.live_versions(versions):
+                self.objects.delete(info.key)
+
+    # ------------------------------------------------------------ rebuild
+
+    def tombs(self) -> dict[str, str]:
+        """Versions that were deleted and whose object may still be there, each with the key of its tomb."""
+        return {version: info.key for info in self.objects.keys(TOMBS) for version in self._tomb(info.key)}
+
+    def stored(self, after: str = "") -> Iterator[list[ObjectInfo]]:
+        """All received objects after key `after`: one list an instance, its versions oldest first."""
+        for _, versions in groupby(self.objects.keys(OBJECTS, after), key=lambda info: info.key.rpartition("/")[0]):
+            yield list(versions)
+
+    def bury(self, key: str, tomb: str) -> None:
+        """Put an object under a tomb back into the garbage."""
+        self.index.bury(Garbage(version_of(key), key, time.time() + self._delete_delay, tomb))
+
+    def _tomb(self, key: str) -> list[str]:
+        try:
+            return [str(version) for version in json.loads(self.objects.read(key))["versions"]]
+        except ObjectMissing:  # removed by a collector meanwhile
+            return []
+
+    def close(self) -> None:
+        """Give back connections, files and locks."""
+        self.index.close()
+        self.objects.close()
+
+
+def _same_place(live: Located, record: InstanceRecord) -> bool:
+    return (live.study_uid, live.series_uid) == (record.study_uid, record.series_uid)
+
+
+def _batches(infos: Iterator[ObjectInfo], size: int = 1000) -> Iterator[list[ObjectInfo]]:
+    batch: list[ObjectInfo] = []
+    for info in infos:
+        batch.append(info)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,73 @@
+"""The index in PostgreSQL, shared by any number of gateways; its row locks are the only arbiter between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, create_engine, make_url
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
+
+from storage.errors import IndexFull, IndexStoreError, IndexUnavailable
+from storage.index.migrate import upgrade
+from storage.index.sql import Dialect, SqlIndex
+
+RETRY = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03"})
+"""Serialization failure, deadlock, lock time-out, and a server that is going down or coming up."""
+FULL = frozenset({"53100", "53200"})
+
+
+def glob(column: ColumnElement[Any], pattern: str) -> ColumnElement[bool]:
+    """LIKE with `*` and `?` for `%` and `_`, and its own signs escaped."""
+    escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return column.like(escaped.replace("*", "%").replace("?", "_"), escape="\\")
+
+
+def translate(error: SQLAlchemyError) -> tuple[IndexStoreError, bool]:
+    """Our error for the driver's; a lost connection is worth another try on a new one."""
+    if isinstance(error, TimeoutError):
+        return IndexUnavailable("all connections to the index are in use"), False
+    state = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+    if state in FULL:
+        return IndexFull("no room left for the index"), False
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if state in RETRY or lost:
+        return IndexUnavailable("the index was interrupted"), True
+    if state:
+        return IndexUnavailable(f"the index refused a statement (SQLSTATE {state})"), False
+    return IndexUnavailable("the index does not answer"), False
+
+
+class PostgresIndex(SqlIndex):
+    """`Index` in the database at `url` (`postgresql://user@host:port/name`)."""
+
+    def __init__(self, url: str) -> None:
+        writers = _engine(url, size=8)
+        try:
+            upgrade(writers)
+        except SQLAlchemyError as error:
+            raise translate(error)[0] from error
+        super().__init__(
+            _engine(url, size=16), writers, Dialect(insert_new=_insert_new, glob=glob, translate=translate)
+        )
+
+
+def _insert_new(table: Any) -> Any:
+    return insert(table).on_conflict_do_nothing()
+
+
+def _engine(url: str, *, size: int) -> Engine:
+    """Readers and writers have pools of their own, so that one cannot starve the other (F-36)."""
+    return create_engine(
+        make_url(url).set(drivername="postgresql+psycopg"),
+        pool_size=size,
+        max_overflow=size,
+        pool_timeout=5,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={
+            "connect_timeout": 3,
+            "application_name": "gantry",
+            "options": "-c lock_timeout=5s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s",
+        },
+    )

@@ -1,0 +1,269 @@
+"""The index over SQLAlchemy Core: what SQLite and PostgreSQL have in common.
+
+A backend gives two engines, one for reading and one for writing, and says how its driver's errors read in our terms.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from storage.errors import IndexStoreError, IndexUnavailable, StorageError
+from storage.index import Added, Garbage, search, writes
+from storage.index.group import GroupCommit
+from storage.index.schema import change, garbage, instance, note, orphan, request, series, study
+from storage.query import Query
+from storage.records import Change, InstanceRecord, Located, Page
+
+T = TypeVar("T")
+
+CLAIM = 600.0
+"""Seconds for which claimed garbage is left alone by other collectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What differs between the databases.
+
+    `insert_new` and `glob` see `writes.InsertNew` and `search.Glob`; `translate` gives our error for a driver's, and
+    whether the same transaction may succeed when it is run again at once.
+    """
+
+    insert_new: writes.InsertNew
+    glob: search.Glob
+    translate: Callable[[SQLAlchemyError], tuple[IndexStoreError, bool]]
+    attempts: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Addition:
+    record: InstanceRecord
+    replace: bool
+    announce: bool
+
+
+class SqlIndex:
+    """`Index` over two engines. Stores that wait at the same time share a transaction."""
+
+    def __init__(self, readers: Engine, writers: Engine, dialect: Dialect) -> None:
+        self._readers = readers
+        self._writers = writers
+        self._dialect = dialect
+        self._additions: GroupCommit[_Addition, Added] = GroupCommit(self._add_group)
+
+    def add(self, record: InstanceRecord, *, replace: bool = False, announce: bool = True) -> Added:
+        """See `Index.add`."""
+        return self._additions.submit(_Addition(record, replace, announce))
+
+    def find(self, sop_uid: str) -> Located | None:
+        """See `Index.find`."""
+        with self._reading() as connection:
+            return writes.found(connection, sop_uid)
+
+    def locate(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> list[Located]:
+        """See `Index.locate`."""
+        with self._reading() as connection:
+            return writes.located(connection, study_uid, series_uid, sop_uid)
+
+    def search(self, query: Query) -> Page:
+        """See `Index.search`."""
+        with self._reading() as connection:
+            return search.run(connection, query, self._dialect.glob)
+
+    def delete(
+        self, study_uid: str, versions: Collection[str], *, cleanup_after: float, tomb: str = ""
+    ) -> list[Located]:
+        """See `Index.delete`."""
+        return self._write(
+            lambda connection: writes.remove(connection, study_uid, versions, cleanup_after=cleanup_after, tomb=tomb)
+        )
+
+    def undescribed(self) -> list[Located]:
+        """See `Index.undescribed`."""
+        with self._reading() as connection:
+            return writes.undescribed(connection)
+
+    def describe(self, record: InstanceRecord) -> None:
+        """See `Index.describe`."""
+        self._write(lambda connection: writes.describe(connection, record))
+
+    def garbage(self, now: float, limit: int = 100) -> list[Garbage]:
+        """See `Index.garbage`."""
+
+        def claim(connection: Connection) -> list[Garbage]:
+            statement = (
+                select(garbage)
+                .where(garbage.c.cleanup_after <= now)
+                .order_by(garbage.c.cleanup_after)
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            )
+            claimed = [Garbage(*row) for row in connection.execute(statement)]
+            versions = [one.version for one in claimed]
+            connection.execute(update(garbage).where(garbage.c.version.in_(versions)).values(cleanup_after=now + CLAIM))
+            return claimed
+
+        return self._write(claim)
+
+    def collected(self, version: str) -> bool:
+        """See `Index.collected`."""
+
+        def remove(connection: Connection) -> bool:
+            tomb = connection.execute(select(garbage.c.tomb).where(garbage.c.version == version)).scalar()
+            connection.execute(delete(garbage).where(garbage.c.version == version))
+            if not tomb:
+                return False
+            return connection.execute(select(garbage.c.version).where(garbage.c.tomb == tomb).limit(1)).first() is None
+
+        return self._write(remove)
+
+    def live_versions(self, versions: Sequence[str]) -> set[str]:
+        """See `Index.live_versions`."""
+        with self._reading() as connection:
+            return writes.known(connection, instance, versions)
+
+    def garbage_versions(self, versions: Sequence[str]) -> set[str]:
+        """See `Index.garbage_versions`."""
+        with self._reading() as connection:
+            return writes.known(connection, garbage, versions)
+
+    def bury(self, waste: Garbage) -> None:
+        """See `Index.bury`."""
+        values = {
+            "version": waste.version,
+            "object_key": waste.key,
+            "cleanup_after": waste.cleanup_after,
+            "tomb": waste.tomb,
+        }
+        self._write(lambda connection: connection.execute(self._dialect.insert_new(garbage).values(**values)))
+
+    def strike(self, key: str, now: float) -> float:
+        """See `Index.strike`."""
+
+        def mark(connection: Connection) -> float:
+            connection.execute(self._dialect.insert_new(orphan).values(object_key=key, first_seen=now))
+            return float(connection.execute(select(orphan.c.first_seen).where(orphan.c.object_key == key)).scalar_one())
+
+        return self._write(mark)
+
+    def pardon(self, key: str) -> None:
+        """See `Index.pardon`."""
+        self._write(lambda connection: connection.execute(delete(orphan).where(orphan.c.object_key == key)))
+
+    def changes(self, since: int = 0, limit: int = 1000) -> list[Change]:
+        """See `Index.changes`."""
+        statement = select(change).where(change.c.sequence > since).order_by(change.c.sequence).limit(limit)
+        with self._reading() as connection:
+            return [Change(*row) for row in connection.execute(statement)]
+
+    def count(self) -> tuple[int, int, int]:
+        """See `Index.count`."""
+        with self._reading() as connection:
+            studies, instances = connection.execute(
+                select(func.count(), func.coalesce(func.sum(study.c.number_of_study_related_instances), 0)).select_from(
+                    study
+                )
+            ).one()
+            of_series = connection.execute(select(func.count()).select_from(series)).scalar_one()
+            return int(studies), int(of_series), int(instances)
+
+    def note(self, name: str) -> str | None:
+        """See `Index.note`."""
+        with self._reading() as connection:
+            return connection.execute(select(note.c.value).where(note.c.name == name)).scalar()
+
+    def set_note(self, name: str, value: str | None) -> None:
+        """See `Index.set_note`."""
+
+        def write(connection: Connection) -> None:
+            connection.execute(delete(note).where(note.c.name == name))
+            if value is not None:
+                connection.execute(insert(note).values(name=name, value=value))
+
+        self._write(write)
+
+    def clear(self) -> None:
+        """See `Index.clear`."""
+
+        def write(connection: Connection) -> None:
+            for table in (instance, request, series, study, garbage, orphan):
+                connection.execute(delete(table))
+
+        self._write(write)
+
+    def check(self) -> None:
+        """See `Index.check`."""
+        with self._reading() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """See `Index.close`."""
+        self._readers.dispose()
+        self._writers.dispose()
+
+    # ------------------------------------------------------------ transactions
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self._readers.connect() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise self._dialect.translate(error)[0] from error
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction, again when another writer was first or a retry may help."""
+        for attempt in range(self._dialect.attempts):
+            try:
+                with self._writers.begin() as connection:
+                    return work(connection)
+            except writes.Raced as error:
+                failure: Exception = IndexUnavailable("other writers were first too often")
+                failure.__cause__ = error
+            except SQLAlchemyError as error:
+                failure, again = self._dialect.translate(error)
+                failure.__cause__ = error
+                if not again:
+                    break
+            time.sleep(0.02 * 2**attempt)
+        raise failure
+
+    def _add_group(self, additions: Sequence[_Addition]) -> list[Added | Exception]:
+        """One transaction for all; what one record is refused for does not touch the others."""
+        # the order of studies is the order of locks
+        order = sorted(range(len(additions)), key=lambda position: additions[position].record.study_uid)
+
+        def work(connection: Connection) -> dict[int, Added | Exception]:
+            return {position: self._add_one(connection, additions[position]) for position in order}
+
+        try:
+            results = self._write(work)
+        except StorageError:
+            if len(additions) == 1:
+                raise
+            return [self._alone(addition) for addition in additions]
+        return [results[position] for position in range(len(additions))]
+
+    def _add_one(self, connection: Connection, addition: _Addition) -> Added | Exception:
+        try:
+            return writes.add(
+                connection,
+                addition.record,
+                self._dialect.insert_new,
+                replace=addition.replace,
+                announce=addition.announce,
+            )
+        except StorageError as refused:  # raised before anything was written
+            return refused
+
+    def _alone(self, addition: _Addition) -> Added | Exception:
+        try:
+            return self._write(lambda connection: self._add_one(connection, addition))
+        except StorageError as error:
+            return error

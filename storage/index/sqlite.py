@@ -1,0 +1,132 @@
+"""The index in one SQLite file, for one machine.
+
+WAL with `synchronous=FULL`: a commit that was answered survives a power cut. One process owns the file, by a lock on
+`<file>.lock`: SQLite before 3.51.3 can corrupt a WAL that several processes write and checkpoint at once, and a second
+gateway on one folder is a mistake in any case. `pysqlite3` carries a current SQLite; Python's own is the second choice.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, create_engine, event
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from storage.errors import IndexBusy, IndexFull, IndexStoreError, IndexUnavailable
+from storage.index.migrate import upgrade
+from storage.index.sql import Dialect, SqlIndex
+
+SAFE_VERSION = (3, 51, 3)
+
+
+def driver() -> ModuleType:
+    """The SQLite driver: pysqlite3 where it is installed, else Python's own."""
+    try:
+        from pysqlite3 import dbapi2
+    except ImportError:
+        if sqlite3.sqlite_version_info < SAFE_VERSION:
+            warnings.warn(
+                f"SQLite {sqlite3.sqlite_version} has a fault in its WAL (fixed in 3.51.3); install pysqlite3",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return sqlite3
+    module: ModuleType = dbapi2
+    return module
+
+
+def glob(column: ColumnElement[Any], pattern: str) -> ColumnElement[bool]:
+    """GLOB has our `*` and `?`; only its brackets have to be escaped."""
+    return column.op("GLOB", is_comparison=True)(pattern.replace("[", "[[]"))
+
+
+def translate(error: SQLAlchemyError) -> tuple[IndexStoreError, bool]:
+    """Our error for the driver's; a busy database is worth another try."""
+    cause = str(getattr(error, "orig", error))
+    if "disk is full" in cause:
+        return IndexFull("no room left for the index"), False
+    if "locked" in cause or "busy" in cause:
+        return IndexUnavailable("the index is busy"), True
+    return IndexUnavailable(f"the index cannot be used: {cause}"), False
+
+
+class SqliteIndex(SqlIndex):
+    """`Index` in the file `path`, made when it is not there. Raises IndexBusy when another process has it open."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _own(path)
+        try:
+            writers = _engine(path, immediate=True)
+            upgrade(writers)
+            super().__init__(
+                _engine(path, immediate=False), writers, Dialect(insert_new=_insert_new, glob=glob, translate=translate)
+            )
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def close(self) -> None:
+        """Give back connections and the lock."""
+        super().close()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _insert_new(table: Any) -> Any:
+    return insert(table).on_conflict_do_nothing()
+
+
+def _own(path: Path) -> int:
+    descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise IndexBusy(f"another process uses the index {path}") from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def _engine(path: Path, *, immediate: bool) -> Engine:
+    """Connections that begin their transactions themselves: a writer takes the write lock at BEGIN, not midway."""
+    pool: dict[str, Any] = (
+        {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": 30}
+        if immediate
+        else {"poolclass": QueuePool, "pool_size": 16, "max_overflow": 48, "pool_timeout": 10}
+    )
+    engine = create_engine(
+        "sqlite+pysqlite://",
+        module=driver(),
+        creator=lambda: driver().connect(path, timeout=10, check_same_thread=False, isolation_level=None),
+        **pool,
+    )
+    begin = "BEGIN IMMEDIATE" if immediate else "BEGIN"
+
+    @event.listens_for(engine, "connect")
+    def _settings(connection: Any, _record: object) -> None:
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "busy_timeout=10000",
+            "cache_size=-16000",
+            "temp_store=MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
