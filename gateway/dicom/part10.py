@@ -1,0 +1,136 @@
+"""The head of a Part 10 file: preamble, prefix and File Meta Information (PS3.10 7.1)."""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+
+from gateway.dicom.uids import is_uid, syntax
+from gateway.dicom.vr import LONG_FORM, SHORT_FORM
+from gateway.errors import NotUnderstood, SyntaxNotSupported
+
+IMPLEMENTATION_CLASS_UID = "2.25.61020172659148967283544424478120039494"
+IMPLEMENTATION_VERSION = "GANTRY_1"
+
+PREAMBLE = 132
+"""Length of preamble and prefix, in bytes."""
+
+MAX_HEAD = PREAMBLE + 65536
+"""A head longer than this is refused."""
+
+_SHORT = struct.Struct("<HH2sH")
+_LONG = struct.Struct("<I")
+_AE_TITLE = re.compile(r"[ -\[\]-~]{1,16}")
+
+
+@dataclass(frozen=True, slots=True)
+class FileMeta:
+    """What File Meta Information says of the instance. The first two are '' where it does not say, or says no UID."""
+
+    sop_class_uid: str
+    sop_uid: str
+    transfer_syntax_uid: str
+
+
+def parse_head(data: bytes) -> tuple[FileMeta, int] | None:
+    """File Meta Information, and the offset at which the data set starts; None when `data` has to be longer to tell.
+
+    `data` starts at the file's first byte. The group ends where the next group starts: (0002,0000) may be missing or
+    wrong. Raises NotUnderstood for anything but a Part 10 file with a transfer syntax.
+    """
+    if len(data) < PREAMBLE:
+        if data[:4] == b"DICM" or (len(data) >= 8 and _looks_bare(data)):
+            raise NotUnderstood("not a DICOM Part 10 file: it has no preamble")
+        return None
+    if data[128:PREAMBLE] != b"DICM":
+        bare = data[:4] == b"DICM" or _looks_bare(data)
+        raise NotUnderstood("not a DICOM Part 10 file: " + ("it has no preamble" if bare else "no DICM prefix"))
+    values: dict[int, bytes] = {}
+    at = PREAMBLE
+    while not _complete(values, at):
+        if at > MAX_HEAD:
+            raise NotUnderstood("File Meta Information is too long", 0x00020000)
+        if len(data) < at + 2:
+            return None
+        if data[at : at + 2] != b"\x02\x00":
+            break
+        if len(data) < at + 12:
+            return None
+        _, number, code, length = _SHORT.unpack_from(data, at)
+        start = at + 8
+        if code in LONG_FORM:
+            (length,) = _LONG.unpack_from(data, start)
+            start += 4
+        elif code not in SHORT_FORM:
+            raise NotUnderstood("an element of File Meta Information has no standard VR", 0x00020000 | number)
+        at = start + length
+        if at > MAX_HEAD:
+            raise NotUnderstood("an element of File Meta Information is too long", 0x00020000 | number)
+        if len(data) < at:
+            return None
+        if number in values:
+            raise NotUnderstood("an element of File Meta Information is there twice", 0x00020000 | number)
+        values[number] = data[start:at]
+    uid = _text(values.get(0x0010, b""))
+    if not uid:
+        raise NotUnderstood("File Meta Information has no Transfer Syntax UID", 0x00020010)
+    if not is_uid(uid):
+        raise NotUnderstood("Transfer Syntax UID is malformed", 0x00020010)
+    return FileMeta(_uid(values.get(0x0002, b"")), _uid(values.get(0x0003, b"")), uid), at
+
+
+def _complete(values: dict[int, bytes], at: int) -> bool:
+    """Whether a group length has to be believed: a deflated data set may start with the bytes of group 0002."""
+    length = values.get(0x0000, b"")
+    if len(length) != 4 or 0x0010 not in values or at != PREAMBLE + 12 + _LONG.unpack(length)[0]:
+        return False
+    try:
+        return syntax(_text(values[0x0010])).deflated
+    except SyntaxNotSupported:
+        return False
+
+
+def build_head(meta: FileMeta, source_aet: str = "") -> bytes:
+    """Preamble of zeros, prefix and File Meta Information in our name: the same bytes for the same arguments.
+
+    `source_aet` is the AE title that sent the instance, '' or no AE title at all to say nothing. Raises NotUnderstood
+    where a UID of `meta` is missing or malformed (PS3.10 Table 7.1-1).
+    """
+    for uid, number in ((meta.sop_class_uid, 0x0002), (meta.sop_uid, 0x0003), (meta.transfer_syntax_uid, 0x0010)):
+        if not is_uid(uid):
+            raise NotUnderstood("a UID that File Meta Information needs is missing or malformed", 0x00020000 | number)
+    sender = source_aet.strip(" ")
+    body = b"".join(
+        (
+            _SHORT.pack(2, 0x0001, b"OB", 0) + _LONG.pack(2) + b"\x00\x01",
+            _element(0x0002, b"UI", meta.sop_class_uid, b"\0"),
+            _element(0x0003, b"UI", meta.sop_uid, b"\0"),
+            _element(0x0010, b"UI", meta.transfer_syntax_uid, b"\0"),
+            _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID, b"\0"),
+            _element(0x0013, b"SH", IMPLEMENTATION_VERSION, b" "),
+            _element(0x0016, b"AE", sender, b" ") if _AE_TITLE.fullmatch(sender) else b"",
+        )
+    )
+    return bytes(128) + b"DICM" + _SHORT.pack(2, 0, b"UL", 4) + _LONG.pack(len(body)) + body
+
+
+def _element(number: int, vr: bytes, text: str, padding: bytes) -> bytes:
+    value = text.encode("ascii")
+    value += padding * (len(value) % 2)
+    return _SHORT.pack(2, number, vr, len(value)) + value
+
+
+def _text(value: bytes) -> str:
+    return value.decode("ascii", "replace").strip(" \0")
+
+
+def _uid(value: bytes) -> str:
+    text = _text(value)
+    return text if is_uid(text) else ""
+
+
+def _looks_bare(data: bytes) -> bool:
+    """Whether a data set starts at the first byte: group 0002 or 0008, an element below 0100, in either byte order."""
+    little = data[0] in (2, 8) and data[1] == 0 and data[3] == 0
+    return little or (data[0] == 0 and data[1] in (2, 8) and data[2] == 0)

@@ -1,0 +1,65 @@
+"""Value representations: how their elements are laid out (PS3.5 7.1.2), and which one a tag has (PS3.6)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from pydicom.datadict import DicomDictionary, dictionary_VR, private_dictionary_VR
+
+SHORT_FORM: dict[bytes, str] = {
+    vr.encode(): vr for vr in "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
+}
+"""VRs with a length of 16 bits in Explicit VR."""
+
+LONG_FORM: dict[bytes, str] = {vr.encode(): vr for vr in "OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()}
+"""VRs with two reserved bytes and a length of 32 bits in Explicit VR."""
+
+WIDTH: dict[str, int] = {
+    "AT": 4, "FD": 8, "FL": 4, "OD": 8, "OF": 4, "OL": 4, "OV": 8, "OW": 2,
+    "SL": 4, "SS": 2, "SV": 8, "UL": 4, "US": 2, "UV": 8,
+}  # fmt: skip
+"""Bytes of one value or word of a binary VR."""
+
+_DICTIONARY: dict[int, str] = {tag: str(entry[0]) for tag, entry in DicomDictionary.items()}
+
+_BINARY_CHOICE = {"OB or OW": "OW", "US or OW": "OW", "US or SS or OW": "OW"}
+"""In Implicit VR these are OW (PS3.5 A.1)."""
+
+US_OR_SS = "US or SS"
+"""Stands for the choice that Pixel Representation makes; never leaves the reader."""
+
+
+def public_vr(tag: int) -> str:
+    """The VR of a public element, `US_OR_SS` where that depends on Pixel Representation, UN where it is not known."""
+    vr = _DICTIONARY.get(tag)
+    if vr is None:
+        repeats = tag >> 24 in (0x50, 0x60, 0x7F) or tag >> 16 in (0x0020, 0x0028, 0x1000, 0x1010)
+        vr = _repeating_vr(tag) if repeats else None
+    if vr is None or vr == "NONE":
+        return "UN"
+    return _BINARY_CHOICE.get(vr, vr)
+
+
+@lru_cache(maxsize=4096)
+def _repeating_vr(tag: int) -> str | None:
+    """Repeating groups such as overlays, 60xx (PS3.5 7.6)."""
+    try:
+        return str(dictionary_VR(tag))
+    except KeyError:
+        return None
+
+
+def private_vr(tag: int, creator: bytes | None) -> str:
+    """The VR of a private element whose block `creator` reserved (PS3.5 7.8.1), UN where it is not known."""
+    if creator is None or len(creator) > 64:
+        return "UN"
+    return _private_vr(tag & 0xFFFF00FF, creator)
+
+
+@lru_cache(maxsize=4096)
+def _private_vr(tag: int, creator: bytes) -> str:
+    try:
+        vr = str(private_dictionary_VR(tag | 0x1000, creator.decode("ascii", "replace").strip(" \0")))
+    except KeyError:
+        return "UN"
+    return _BINARY_CHOICE.get(vr, vr) if len(vr) == 2 or vr in _BINARY_CHOICE or vr == US_OR_SS else "UN"
