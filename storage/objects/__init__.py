@@ -1,16 +1,44 @@
 """Where the bytes are kept: immutable objects under keys that are ours.
 
-A key is ASCII, of `[a-z0-9._-]` components joined by `/`, each at most 255 bytes; it never holds a UID or patient data.
+A key is ASCII, of two or more `[a-z0-9._-]` components joined by `/`, each at most 255 bytes and not starting with `.`
+(such names are a store's own); the first is not `spool`, which lies beside the objects. It never holds a UID or patient
+data. A key of another form is a mistake of the caller: ValueError.
 Every store behaves the same to its caller; `tests/storage/objects/` holds the contract that all of them pass.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+CHUNK = 1 << 20
+"""Bytes in the largest piece that a stream yields."""
+
+_COMPONENT = r"[a-z0-9_-][a-z0-9._-]{0,254}"
+_KEY = re.compile(rf"(?!spool/){_COMPONENT}(?:/{_COMPONENT})+")
+_LONGEST = 900  # S3 allows 1,024 bytes, with the store's own prefix
+
+
+def is_key(text: str) -> bool:
+    """True when `text` has the form of a key."""
+    return len(text) <= _LONGEST and _KEY.fullmatch(text) is not None
+
+
+def check_key(key: str) -> str:
+    """The key itself; raises ValueError for what is none."""
+    if not is_key(key):
+        raise ValueError(f"not a key of this store: {key[:80]!r}")
+    return key
+
+
+def check_span(start: int, length: int | None) -> None:
+    """Raises ValueError for a range that cannot be (both in bytes, none negative)."""
+    if start < 0 or (length is not None and length < 0):
+        raise ValueError(f"not a byte range: start {start}, length {length}")
 
 
 @dataclass(frozen=True, slots=True)
