@@ -6,10 +6,10 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from gateway.dicom.limits import DEFAULT, KEEP, Limits
-from gateway.dicom.vr import LONG_FORM, SHORT_FORM, US_OR_SS, WIDTH, private_vr, public_vr
+from gateway.dicom.vr import LONG_FORM, PUBLIC, SHORT_FORM, US_OR_SS, WIDTH, private_vr, public_vr
 from gateway.errors import NotUnderstood
 
 PIXEL_DATA = 0x7FE00010
@@ -77,9 +77,9 @@ class _Form:
         order = "<" if little_endian else ">"
         self.implicit = implicit
         self.little_endian = little_endian
-        self.header: Callable[..., tuple[int, ...]] = Struct(order + ("HHI" if implicit else "HH2sH")).unpack_from
-        self.long: Callable[..., tuple[int, ...]] = Struct(order + "I").unpack_from
-        self.item: Callable[..., tuple[int, ...]] = Struct(order + "HHI").unpack_from
+        self.header: Callable[..., tuple[Any, ...]] = Struct(order + ("HHI" if implicit else "HH2sH")).unpack_from
+        self.long: Callable[..., tuple[Any, ...]] = Struct(order + "I").unpack_from
+        self.item: Callable[..., tuple[Any, ...]] = Struct(order + "HHI").unpack_from
 
 
 _IMPLICIT = _Form(True, True)
@@ -151,13 +151,12 @@ class ElementReader:
                     group, number, length = header(buffer, at - base)
                     tag = group << 16 | number
                     start = at + 8
-                    long = True
+                    vr = ""
                 else:
                     group, number, code, length = header(buffer, at - base)
                     tag = group << 16 | number
                     start = at + 8
-                    vr = SHORT_FORM.get(code)
-                    long = vr is None
+                    vr = SHORT_FORM.get(code, "")
                 if not last < tag < 0xFFFE0000:
                     if tag == _ITEM_END and undefined:
                         self._left, self._memory = room - len(elements), memory
@@ -176,12 +175,12 @@ class ElementReader:
                     seen.add(tag)
                 else:
                     last = tag
-                if long:
+                if not vr:
                     if implicit:
-                        vr = public_vr(tag) if not group & 1 else creators.vr(tag)
+                        vr = PUBLIC.get(tag) or (creators.vr(tag) if group & 1 else public_vr(tag))
                     else:
-                        vr = LONG_FORM.get(code)
-                        if vr is None:
+                        vr = LONG_FORM.get(code, "")
+                        if not vr:
                             if not (code.isalpha() and code.isupper()):
                                 raise NotUnderstood("an element has no VR", tag)
                             vr = "UN"  # a VR of the future: long form (PS3.5 6.2)
@@ -224,7 +223,7 @@ class ElementReader:
                         base, filled = start, start + len(buffer)
                     value = buffer[start - base : at - base]
                     memory -= length
-                element = Element(tag, vr, start, length, value)  # type: ignore[arg-type]
+                element = Element(tag, vr, start, length, value)
                 if vr == US_OR_SS:
                     self._undecided.append((element, elements))
                 append(element)

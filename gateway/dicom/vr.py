@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from pydicom.datadict import DicomDictionary, dictionary_VR, private_dictionary_VR
+from pydicom._dicom_dict import DicomDictionary
+from pydicom.datadict import dictionary_VR, private_dictionary_VR
 
 SHORT_FORM: dict[bytes, str] = {
-    vr.encode(): vr for vr in "AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
+    vr.encode(): vr
+    for vr in (
+        *("AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO"),
+        *("LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL", "US"),
+    )
 }
 """VRs with a length of 16 bits in Explicit VR."""
 
-LONG_FORM: dict[bytes, str] = {vr.encode(): vr for vr in "OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()}
+LONG_FORM: dict[bytes, str] = {
+    vr.encode(): vr for vr in ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
+}
 """VRs with two reserved bytes and a length of 32 bits in Explicit VR."""
 
 WIDTH: dict[str, int] = {
@@ -20,33 +27,33 @@ WIDTH: dict[str, int] = {
 }  # fmt: skip
 """Bytes of one value or word of a binary VR."""
 
-_DICTIONARY: dict[int, str] = {tag: str(entry[0]) for tag, entry in DicomDictionary.items()}
-
-_BINARY_CHOICE = {"OB or OW": "OW", "US or OW": "OW", "US or SS or OW": "OW"}
-"""In Implicit VR these are OW (PS3.5 A.1)."""
-
 US_OR_SS = "US or SS"
 """Stands for the choice that Pixel Representation makes; never leaves the reader."""
+
+_BINARY_CHOICE = {"OB or OW": "OW", "US or OW": "OW", "US or SS or OW": "OW", "NONE": "UN"}
+"""In Implicit VR these are OW (PS3.5 A.1)."""
+
+PUBLIC: dict[int, str] = {tag: _BINARY_CHOICE.get(entry[0], str(entry[0])) for tag, entry in DicomDictionary.items()}
+"""VRs of the data dictionary but for repeating groups, `US_OR_SS` among them."""
 
 
 def public_vr(tag: int) -> str:
     """The VR of a public element, `US_OR_SS` where that depends on Pixel Representation, UN where it is not known."""
-    vr = _DICTIONARY.get(tag)
+    vr = PUBLIC.get(tag)
     if vr is None:
         repeats = tag >> 24 in (0x50, 0x60, 0x7F) or tag >> 16 in (0x0020, 0x0028, 0x1000, 0x1010)
-        vr = _repeating_vr(tag) if repeats else None
-    if vr is None or vr == "NONE":
-        return "UN"
-    return _BINARY_CHOICE.get(vr, vr)
+        vr = _repeating_vr(tag) if repeats else "UN"
+    return vr
 
 
 @lru_cache(maxsize=4096)
-def _repeating_vr(tag: int) -> str | None:
+def _repeating_vr(tag: int) -> str:
     """Repeating groups such as overlays, 60xx (PS3.5 7.6)."""
     try:
-        return str(dictionary_VR(tag))
+        vr = str(dictionary_VR(tag))
     except KeyError:
-        return None
+        return "UN"
+    return _BINARY_CHOICE.get(vr, vr)
 
 
 def private_vr(tag: int, creator: bytes | None) -> str:
@@ -62,4 +69,4 @@ def _private_vr(tag: int, creator: bytes) -> str:
         vr = str(private_dictionary_VR(tag | 0x1000, creator.decode("ascii", "replace").strip(" \0")))
     except KeyError:
         return "UN"
-    return _BINARY_CHOICE.get(vr, vr) if len(vr) == 2 or vr in _BINARY_CHOICE or vr == US_OR_SS else "UN"
+    return vr if len(vr) == 2 or vr == US_OR_SS else "UN"
