@@ -1,0 +1,107 @@
+"""The programs that the tests need from Debian's (or Ubuntu's) packages: what is missing, and installing it.
+
+Run as a script by `make test`, on a machine with nothing but Python: it uses the standard library alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PACKAGES = {
+    "ceph": "ceph-common",
+    "ceph-mon": "ceph-mon",
+    "ceph-osd": "ceph-osd",
+    "chromium": "chromium",
+    "curl": "curl",
+    "haproxy": "haproxy",
+    "initdb": "postgresql",
+    "npm": "npm",
+    "radosgw": "radosgw",
+    "storescu": "dcmtk",
+}
+"""Package by the program that tells whether it is there."""
+
+# Debian's postgresql starts a server on port 5432 when it is installed, unless this file says otherwise.
+CLUSTER_SETTINGS = Path("/etc/postgresql-common/createcluster.conf")
+
+
+def find(program: str) -> str | None:
+    """Where the program lies, outside of any virtual environment: pynetdicom has commands named as dcmtk's are."""
+    folders = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder]
+    folders = [folder for folder in folders if not (Path(folder).parent / "pyvenv.cfg").exists()]
+    folders += ["/usr/bin", "/usr/sbin", "/bin", "/sbin"]
+    versions = Path("/usr/lib/postgresql").glob("*/bin")
+    folders += map(str, sorted(versions, key=lambda folder: float(folder.parent.name), reverse=True))
+    return shutil.which(program, path=os.pathsep.join(folders))
+
+
+def missing() -> dict[str, str]:
+    """Package by program, for the programs that are not there."""
+    return {program: package for program, package in PACKAGES.items() if find(program) is None}
+
+
+def may_install() -> list[str] | None:
+    """What to put before `apt-get`: nothing for root, `sudo` where it asks no password; None where we may not."""
+    if shutil.which("apt-get") is None:
+        return None
+    if os.geteuid() == 0:
+        return []
+    if shutil.which("sudo") is None:
+        return None
+    asked = subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False)
+    return ["sudo", "-n"] if asked.returncode == 0 else None
+
+
+def install(packages: list[str], prefix: list[str]) -> bool:
+    """Install the packages, quietly; whether that went well. Waits for another apt that is at work."""
+    command = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300"]
+    if "postgresql" in packages and not CLUSTER_SETTINGS.exists():
+        subprocess.run([*prefix, "mkdir", "-p", str(CLUSTER_SETTINGS.parent)], check=True)
+        write = [*prefix, "tee", str(CLUSTER_SETTINGS)]
+        subprocess.run(write, input=b"create_main_cluster = false\n", stdout=subprocess.DEVNULL, check=True)
+    options = ["-y", "-qq", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold"]
+    output = ""
+    for attempt in range(3):
+        if attempt:
+            time.sleep(5 * attempt)
+        # An update that fails for one source may still have brought what we need.
+        subprocess.run([*command, "update", "-qq"], capture_output=True, check=False)
+        done = subprocess.run(
+            [*command, "install", *options, *packages],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode == 0:
+            return True
+        output = done.stdout
+    print(output[-4000:], file=sys.stderr)
+    return False
+
+
+def main() -> int:
+    """Install what is missing where we may; 0 when nothing is missing in the end."""
+    packages = sorted(set(missing().values()))
+    if not packages:
+        return 0
+    prefix = may_install()
+    if prefix is not None:
+        print("installing Debian packages:", " ".join(packages), flush=True)
+        install(packages, prefix)
+    packages = sorted(set(missing().values()))
+    if not packages:
+        return 0
+    print("Some tests need Debian packages that are missing and could not be installed. As root:", file=sys.stderr)
+    print("    apt-get install --no-install-recommends", " ".join(packages), file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

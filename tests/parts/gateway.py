@@ -1,0 +1,156 @@
+"""A gateway of our own: `gantry serve` in a process of its own, as an operator would run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.parts.machine import family, memory
+from tests.parts.processes import NotReady, tail
+
+READY = re.compile(
+    r"^gantry (?P<version>\S+) ready: (?P<http>http://\S+) dimse (?P<aet>.+)@(?P<host>\S+):(?P<port>\d+)$"
+)
+
+BACKENDS = ("folder+sqlite", "seaweedfs+postgres", "rgw+postgres")
+"""The combinations of object store and index that the tests run on."""
+
+
+def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without anything that would change a gateway, and with `more`."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("GANTRY_", "AWS_"))}
+    return ours | dict(more or {})
+
+
+class GatewayProcess:
+    """A running `gantry serve` on free ports of loopback. Use as a context; leaving it kills what still runs.
+
+    `data` is its data folder, `http_url` its web root without a slash at the end, `dicomweb_url` the DICOMweb root;
+    `host`, `dimse_port` and `aet` where its DIMSE listener is. `ready_seconds` is the time from start to ready.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        aet: str = "GANTRY",
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        seconds: float = 60.0,
+    ) -> None:
+        self.data = data
+        data.mkdir(parents=True, exist_ok=True)
+        logs = data.parent / f"{data.name}.logs"
+        logs.mkdir(exist_ok=True)
+        count = len(list(logs.iterdir()))
+        self._stdout, self._stderr = logs / f"{count}.out", logs / f"{count}.err"
+        self.command = [
+            *(sys.executable, "-m", "gateway", "serve", "--data", str(data)),
+            *("--http", "127.0.0.1:0", "--dimse", "127.0.0.1:0", "--aet", aet),
+            *arguments,
+        ]
+        started = time.monotonic()
+        with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=logs,
+                env=clean_environment(environment),
+            )
+        try:
+            match = self._wait_ready(started + seconds)
+        except BaseException:
+            self.kill()
+            raise
+        self.ready_seconds = time.monotonic() - started
+        self.version = match["version"]
+        self.http_url = match["http"]
+        self.dicomweb_url = f"{self.http_url}/dicomweb"
+        self.aet = match["aet"]
+        self.host = match["host"].strip("[]")
+        self.dimse_port = int(match["port"])
+
+    def _wait_ready(self, end: float) -> re.Match[str]:
+        while True:
+            ended = self.process.poll()
+            line, complete, _ = self.output().partition("\n")
+            if complete:
+                if match := READY.match(line):
+                    return match
+                raise NotReady(f"the gateway's first line is not the one it promises: {line!r}")
+            if ended is not None:
+                raise NotReady(f"the gateway ended with status {ended}:\n{tail(self._stderr)}")
+            if time.monotonic() > end:
+                raise NotReady(f"the gateway is not ready in time:\n{tail(self._stderr)}")
+            time.sleep(0.02)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the command itself; it may have started workers."""
+        return self.process.pid
+
+    def output(self) -> str:
+        """What it has printed: the line that says it is ready, and nothing else."""
+        return self._stdout.read_text(errors="replace")
+
+    def log(self) -> str:
+        """All that it has logged."""
+        return self._stderr.read_text(errors="replace")
+
+    def events(self) -> list[dict[str, object]]:
+        """Its log, line by line. Raises ValueError for a line that is no JSON object."""
+        events = [json.loads(line) for line in self.log().splitlines()]
+        if not all(isinstance(event, dict) for event in events):
+            raise ValueError("a log line is no JSON object")
+        return events
+
+    def rss(self) -> int:
+        """Resident memory now, in bytes, its workers included."""
+        return memory(self.pid)
+
+    def peak_rss(self) -> int:
+        """The most resident memory since the start or `forget_peak`, in bytes: the sum of each process's own peak."""
+        return memory(self.pid, "VmHWM")
+
+    def forget_peak(self) -> None:
+        """Let `peak_rss` start anew."""
+        for pid in family(self.pid):
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the command."""
+        self.process.send_signal(number)
+
+    def wait(self, seconds: float = 40.0) -> int:
+        """Wait until it has ended by itself; its exit status. Raises subprocess.TimeoutExpired."""
+        return self.process.wait(seconds)
+
+    def stop(self, seconds: float = 40.0) -> int:
+        """SIGTERM, then wait; its exit status: 0 for a clean stop."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+        return self.wait(seconds)
+
+    def kill(self) -> None:
+        """SIGKILL for it and its workers, as a crash would."""
+        for pid in reversed(family(self.pid)) if self.process.poll() is None else ():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.wait()
+
+    def __enter__(self) -> GatewayProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
