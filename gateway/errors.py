@@ -36,7 +36,8 @@ class GatewayError(Exception):
 class Refused(GatewayError):
     """An instance was not stored. `code` is the DIMSE status and the STOW-RS Failure Reason (PS3.18 I.2.2).
 
-    `tag` is the offending element's, where there is one.
+    `tag` is the offending element's, where there is one; `sop_uid` and `sop_class_uid` are those of the instance,
+    where they could be read.
     """
 
     code = 0x0110
@@ -45,6 +46,8 @@ class Refused(GatewayError):
     def __init__(self, message: str, tag: int | None = None) -> None:
         super().__init__(message)
         self.tag = tag
+        self.sop_uid: str | None = None
+        self.sop_class_uid: str | None = None
 
 
 class NotUnderstood(Refused):
@@ -90,10 +93,14 @@ class Duplicate(Refused):
 
 
 class OutOfResources(Refused):
-    """No space, too busy, or a dependency is down: the sender may retry."""
+    """No space, too busy, or a dependency is down: the sender may retry. `full` says that space ran out."""
 
     code = 0xA700
     reason = "out_of_resources"
+
+    def __init__(self, message: str, *, full: bool = False) -> None:
+        super().__init__(message)
+        self.full = full
 
 
 class TooLarge(Refused):

@@ -1,0 +1,130 @@
+"""What the index keeps of one instance: its header read, its identity checked, its record made.
+
+Used by every store and by the rebuild, so both come to the same rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from gateway.dicom.frames import FrameTable
+from gateway.dicom.header import Header, ItemView, read_header
+from gateway.dicom.uids import is_uid
+from gateway.errors import NotUnderstood
+from storage.attributes import ATTRIBUTES, SEQUENCES, Attribute
+from storage.records import InstanceRecord, Value
+
+IDENTITY = {
+    0x00080016: "SOP Class UID",
+    0x00080018: "SOP Instance UID",
+    0x0020000D: "Study Instance UID",
+    0x0020000E: "Series Instance UID",
+}
+TEXT_LIMIT = 1024
+"""Characters of a value that the index keeps; no lawful value of an indexed VR is longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The UIDs that say which instance a data set is (PS3.3 C.12.1, C.7.2.1, C.7.3.1)."""
+
+    sop_class_uid: str
+    sop_uid: str
+    study_uid: str
+    series_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """SHA-256 in hex: of the whole Part 10 file, and of the data set without group 0002."""
+
+    file: str
+    dataset: str
+
+
+def identity(header: Header) -> Identity:
+    """The data set's UIDs. Raises NotUnderstood when one is missing or malformed (S-21, S-41)."""
+    found = []
+    for tag, name in IDENTITY.items():
+        uid = header.text(tag)
+        if not uid:
+            raise NotUnderstood(f"the data set has no {name}", tag)
+        if not is_uid(uid):
+            raise NotUnderstood(f"{name} is malformed: PS3.5 9.1 allows digits and dots, at most 64", tag)
+        found.append(uid)
+    return Identity(*found)
+
+
+def describe(
+    stream: BinaryIO, size: int, header: Header, digests: Digests, *, version: str, key: str
+) -> InstanceRecord:
+    """The record of the Part 10 file `stream` of `size` bytes. Raises NotUnderstood."""
+    who = identity(header)
+    table = FrameTable.read(header.inflated or stream, header)
+    values: dict[str, Value] = {}
+    for attribute in ATTRIBUTES:
+        if attribute.computed or attribute.sequence:
+            continue
+        value = _value(header, attribute)
+        if value is not None:
+            values[attribute.keyword] = value
+    return InstanceRecord(
+        study_uid=who.study_uid,
+        series_uid=who.series_uid,
+        sop_uid=who.sop_uid,
+        sop_class_uid=who.sop_class_uid,
+        transfer_syntax_uid=header.meta.transfer_syntax_uid,
+        version=version,
+        key=key,
+        size=size,
+        digest=digests.file,
+        dataset_digest=digests.dataset,
+        header_size=header.size,
+        frames=table.to_bytes() if table is not None else None,
+        attributes=values,
+        requests=_requests(header),
+    )
+
+
+def read_and_describe(stream: BinaryIO, size: int, *, version: str, key: str) -> InstanceRecord:
+    """As `describe`, reading the header and the digests first: for objects that were stored before."""
+    header = read_header(stream, size)
+    return describe(stream, size, header, _digest(stream, header.dataset_offset), version=version, key=key)
+
+
+def _digest(stream: BinaryIO, dataset_offset: int) -> Digests:
+    whole, dataset = hashlib.sha256(), hashlib.sha256()
+    stream.seek(0)
+    whole.update(stream.read(dataset_offset))
+    while chunk := stream.read(1 << 20):
+        whole.update(chunk)
+        dataset.update(chunk)
+    return Digests(whole.hexdigest(), dataset.hexdigest())
+
+
+def _value(source: Header | ItemView, attribute: Attribute) -> Value | None:
+    if attribute.vr in {"IS", "US"}:
+        return source.number(attribute.tag)
+    text = source.text(attribute.tag)
+    if not text:
+        return None
+    # no database takes a NUL or half a surrogate pair (S-29)
+    text = text.replace("\0", "").encode("utf-8", "replace").decode()[:TEXT_LIMIT]
+    if attribute.vr == "DA":
+        text = text.replace(".", "")  # ACR-NEMA wrote 1993.08.22
+    elif attribute.vr == "TM":
+        text = text.replace(":", "")
+    return text or None
+
+
+def _requests(header: Header) -> tuple[dict[str, str], ...]:
+    sequence = "RequestAttributesSequence"
+    attributes = [attribute for attribute in ATTRIBUTES if attribute.sequence == sequence]
+    items = []
+    for item in header.sequence(SEQUENCES[sequence]):
+        values = {a.keyword.rpartition(".")[2]: str(v) for a in attributes if (v := _value(item, a)) is not None}
+        if values:
+            items.append(values)
+    return tuple(items)

@@ -1,0 +1,28 @@
+"""What is counted, for Prometheus; served at `/metrics`. Labels never hold UIDs, names or other data of patients."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+STORES = Counter("gantry_stores", "Instances offered for storing, by door and outcome.", ("door", "outcome"))
+STORED_BYTES = Counter("gantry_stored_bytes", "Bytes of stored Part 10 files.", ("door",))
+REQUESTS = Counter("gantry_http_requests", "HTTP requests, by route and status.", ("method", "route", "status"))
+REQUEST_SECONDS = Histogram(
+    "gantry_http_request_seconds",
+    "Time from request to the end of the answer.",
+    ("route",),
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+OPEN_REQUESTS = Gauge("gantry_http_open_requests", "HTTP requests being answered now.")
+ASSOCIATIONS = Counter("gantry_associations", "DICOM associations, by how they ended.", ("outcome",))
+OPEN_ASSOCIATIONS = Gauge("gantry_open_associations", "DICOM associations open now.")
+OPERATIONS = Counter("gantry_dimse_operations", "DIMSE operations, by command and status class.", ("command", "status"))
+OPERATION_SECONDS = Histogram(
+    "gantry_dimse_operation_seconds",
+    "Time from the last byte of a request to the first answer.",
+    ("command",),
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+GARBAGE_COLLECTED = Counter("gantry_garbage_collected", "Objects of deleted or superseded instances removed.")
+ORPHANS_REMOVED = Counter("gantry_orphans_removed", "Objects removed that nothing named.")
+DAMAGED = Counter("gantry_integrity_errors", "Objects found missing or damaged.")

@@ -1,0 +1,285 @@
+"""Retrieve: instances, metadata, frames and bulk data (PS3.18 10.4, PS3.4 C.4.2).
+
+The metadata of an instance and each of its frames are one ranged read of the stored file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import orjson
+
+from gateway import metrics
+from gateway.caller import Caller
+from gateway.dicom.description import PixelDescription
+from gateway.dicom.frames import FrameTable
+from gateway.dicom.header import MARGIN, Header, parse_header, read_header
+from gateway.dicom.metadata import Cache, bulk_element, to_json
+from gateway.dicom.pixels import frame_to_native
+from gateway.dicom.transcode import to_explicit_little_endian
+from gateway.dicom.uids import syntax
+from gateway.errors import Damaged, NotAcceptable, NotFound, Unavailable
+from storage.archive import Archive
+from storage.errors import ObjectDamaged, ObjectMissing, StorageError
+from storage.reader import open_reader
+from storage.records import Located
+
+EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+WEB_FORBIDDEN = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.2"})
+"""Implicit VR Little Endian and Explicit VR Big Endian never leave by the web (PS3.18 8.7.3)."""
+
+Chunks = Iterator[bytes | memoryview]
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Immutable bytes to be sent: `length` in bytes, `open` gives them in chunks, `etag` names them (unquoted)."""
+
+    length: int
+    open: Callable[[int, int | None], AbstractContextManager[Chunks]]
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame as it is sent: `number` is 1-based, `data` a bare codestream or native little-endian bytes."""
+
+    number: int
+    syntax_uid: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """One bulk value and its media type."""
+
+    media_type: str
+    blob: Blob
+
+
+def find(
+    archive: Archive, caller: Caller, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
+) -> tuple[Located, ...]:
+    """The instances below, by series number and instance number. Raises NotFound when there are none."""
+    with reading():
+        found = archive.locate(study_uid, series_uid, sop_uid)
+    if not found:
+        level = "instance" if sop_uid else "series" if series_uid else "study"
+        raise NotFound(f"no such {level}")
+    return tuple(found)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Storage errors as what they mean to one who reads: a missing object is damage, never absence (F-17)."""
+    try:
+        yield
+    except (ObjectMissing, ObjectDamaged) as error:
+        metrics.DAMAGED.inc()
+        raise Damaged("the stored object is missing or damaged") from error
+    except StorageError as error:
+        raise Unavailable("the archive does not answer; try again") from error
+
+
+# ---------------------------------------------------------------- whole instances
+
+
+def part10(archive: Archive, located: Located, syntax_uid: str | None = None) -> Blob:
+    """The instance as a Part 10 file: as stored, or in the transfer syntax `syntax_uid`. Raises NotAcceptable."""
+    if syntax_uid is None or syntax_uid == located.transfer_syntax_uid:
+        return Blob(located.size, lambda start, length: stream(archive, located, start, length), located.digest)
+    if syntax_uid != EXPLICIT_LITTLE_ENDIAN:
+        offered = [located.transfer_syntax_uid, EXPLICIT_LITTLE_ENDIAN]
+        raise NotAcceptable("the instance is not available in this transfer syntax", offered, offered[0])
+    return _transcoded(archive, located)
+
+
+@contextmanager
+def stream(archive: Archive, located: Located, start: int = 0, length: int | None = None) -> Iterator[Chunks]:
+    """Bytes of the stored file in chunks; a whole read is checked against the digest before its last chunk is given.
+
+    Raises Damaged instead of that last chunk when the bytes are not those that were received (F-16).
+    """
+    with reading(), archive.stream(located, start, length) as chunks:
+        whole = start == 0 and length in (None, located.size)
+        yield _verified(chunks, located.digest) if whole else iter(chunks)
+
+
+def _verified(chunks: Iterator[memoryview | bytes], digest: str) -> Chunks:
+    total = hashlib.sha256()
+    held: memoryview | bytes | None = None
+    for chunk in chunks:
+        if held is not None:
+            yield held
+        total.update(chunk)
+        held = bytes(chunk)
+    if total.hexdigest() != digest:
+        metrics.DAMAGED.inc()
+        raise Damaged("the stored object is damaged")
+    if held is not None:
+        yield held
+
+
+def _transcoded(archive: Archive, located: Located) -> Blob:
+    """Explicit VR Little Endian, made into a nameless file on the spool's disk that goes with the last reader."""
+    path, target = archive.spool.create(archive.new_version())
+    path.unlink()
+    with reading(), open_reader(archive, located) as source:
+        to_explicit_little_endian(source, read_header(source, located.size), target)
+    length = target.seek(0, os.SEEK_END)
+    etag = hashlib.sha256(f"{located.digest} {EXPLICIT_LITTLE_ENDIAN}".encode()).hexdigest()
+
+    @contextmanager
+    def chunks(start: int, wanted: int | None) -> Iterator[Chunks]:
+        yield _pieces(target, start, length if wanted is None else start + wanted)
+
+    return Blob(length, chunks, etag)
+
+
+def _pieces(file: BinaryIO, start: int, end: int) -> Chunks:
+    while start < end and (piece := os.pread(file.fileno(), min(1 << 20, end - start), start)):
+        yield piece
+        start += len(piece)
+
+
+# ---------------------------------------------------------------- metadata and bulk data
+
+
+def header(archive: Archive, located: Located) -> Header:
+    """The instance's header, by one ranged read."""
+    with reading():
+        data = archive.read(located, 0, min(located.header_size + MARGIN, located.size))
+    return parse_header(data, located.size)
+
+
+def metadata(archive: Archive, located: Located, root: str, cache: Cache | None = None) -> bytes:
+    """The instance's metadata as one object of the DICOM JSON Model (PS3.18 10.4.3.3.2).
+
+    BulkDataURIs lie below `root` (`https://host/dicomweb`). Hand one `cache` to all instances of a series.
+    """
+    place = f"{root}/studies/{located.study_uid}/series/{located.series_uid}/instances/{located.sop_uid}/bulkdata/"
+    return orjson.dumps(to_json(header(archive, located), place.__add__, cache=cache))
+
+
+def bulk(archive: Archive, located: Located, path: str) -> Bulk:
+    """The bulk value that the BulkDataURI's last part `path` names. Raises NotFound."""
+    found = header(archive, located)
+    element = bulk_element(found, path)
+    etag = hashlib.sha256(f"{located.digest} {path}".encode()).hexdigest()
+    media_type = "application/octet-stream"
+    if element.tag == 0x00420011:  # Encapsulated Document: its own type, without the padding byte (WADO-17)
+        media_type = found.text(0x00420012) or media_type
+    if element.encapsulated and found.pixel is not None and element.tag == found.pixel.tag:
+        pieces = frame_table(located).stream()
+        return Bulk(_video_type(located.transfer_syntax_uid) or media_type, _joined(archive, located, pieces, etag))
+    length = element.length
+    if media_type != "application/octet-stream":
+        length = min(length, found.number(0x00420015) or length)
+    if found.inflated is not None or element.value is not None and not found.syntax.little_endian:
+        raw = element.value if element.value is not None else _inflated(found, element.offset, length)
+        return Bulk(media_type, _in_memory(bytes(raw[:length]), etag))
+    return Bulk(media_type, _joined(archive, located, [(element.offset, length)], etag))
+
+
+def _inflated(found: Header, offset: int, length: int) -> bytes:
+    assert found.inflated is not None
+    found.inflated.seek(offset)
+    return found.inflated.read(length)
+
+
+def _in_memory(data: bytes, etag: str) -> Blob:
+    @contextmanager
+    def chunks(start: int, length: int | None) -> Iterator[Chunks]:
+        yield iter([data[start:] if length is None else data[start : start + length]])
+
+    return Blob(len(data), chunks, etag)
+
+
+def _joined(archive: Archive, located: Located, pieces: Sequence[tuple[int, int]], etag: str) -> Blob:
+    """Pieces of the stored file (offset, length) one after the other."""
+
+    def selected(start: int, length: int | None) -> Iterator[tuple[int, int]]:
+        left = sum(size for _, size in pieces) - start if length is None else length
+        for offset, size in pieces:
+            skipped = min(start, size)
+            start -= skipped
+            taken = min(size - skipped, left)
+            if taken > 0:
+                yield offset + skipped, taken
+                left -= taken
+
+    def read(start: int, length: int | None) -> Chunks:
+        for offset, size in selected(start, length):
+            with reading(), archive.stream(located, offset, size) as chunks:
+                yield from chunks
+
+    @contextmanager
+    def chunks(start: int, length: int | None) -> Iterator[Chunks]:
+        yield read(start, length)
+
+    return Blob(sum(size for _, size in pieces), chunks, etag)
+
+
+def _video_type(syntax_uid: str) -> str | None:
+    facts = syntax(syntax_uid)
+    if not facts.video:
+        return None
+    return (
+        "video/mpeg" if syntax_uid.startswith(("1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.4.101")) else "video/mp4"
+    )
+
+
+# ---------------------------------------------------------------- frames
+
+
+def frame_table(located: Located) -> FrameTable:
+    """Where the instance's frames lie. Raises NotFound when it has none that can be addressed."""
+    if located.frames is None:
+        raise NotFound("the instance has no frames")
+    return FrameTable.from_bytes(located.frames)
+
+
+def stored_frame(archive: Archive, located: Located, number: int, table: FrameTable | None = None) -> bytes:
+    """Frame `number` (1-based) as stored, by one ranged read: a codestream, or native little-endian bytes.
+
+    Raises NotFound, and Damaged when the object is not what the index promises.
+    """
+    table = table or frame_table(located)
+    offset, length = table.span(number)
+    if syntax(located.transfer_syntax_uid).deflated:
+        found = header(archive, located)
+        return table.extract(number, _inflated(found, offset, length))
+    with reading():
+        return table.extract(number, archive.read(located, offset, length))
+
+
+def frames(
+    archive: Archive, located: Located, numbers: Sequence[int], syntax_uid: str | None = None
+) -> Iterator[Frame]:
+    """The frames `numbers` in the order asked, each by one ranged read (PS3.18 10.4.1.1.6).
+
+    As stored when `syntax_uid` is None (native ones as Explicit VR Little Endian), else decoded to
+    EXPLICIT_LITTLE_ENDIAN. All numbers are checked before the first frame. Raises NotFound, NotAcceptable.
+    """
+    table = frame_table(located)
+    for number in numbers:
+        table.span(number)
+    stored = located.transfer_syntax_uid
+    given = stored if table.encapsulated else EXPLICIT_LITTLE_ENDIAN
+    if syntax_uid not in (None, given, EXPLICIT_LITTLE_ENDIAN):
+        raise NotAcceptable("the frames are not available in this transfer syntax", [given], stored)
+    decode = syntax_uid == EXPLICIT_LITTLE_ENDIAN and given != EXPLICIT_LITTLE_ENDIAN
+    description = PixelDescription.from_header(header(archive, located)) if decode else None
+
+    def one(number: int) -> Frame:
+        data = stored_frame(archive, located, number, table)
+        if description is None:
+            return Frame(number, given, data)
+        return Frame(number, EXPLICIT_LITTLE_ENDIAN, frame_to_native(data, description, stored)[0])
+
+    return map(one, numbers)

@@ -1,0 +1,226 @@
+"""Store: accept one instance, by whichever door it came (PS3.4 B, PS3.18 10.5).
+
+A wing opens an `Incoming`, writes what it receives, and calls `store`. The bytes of the data set are kept as they came;
+the File Meta Information is rebuilt and the preamble zeroed. Success means that object and index row are durable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from gateway import metrics
+from gateway.caller import Caller
+from gateway.describe import Digests, Identity, describe, identity
+from gateway.dicom.header import Header, read_header
+from gateway.dicom.part10 import FileMeta, build_head, parse_head
+from gateway.dicom.uids import STORAGE_CLASSES, is_uid, syntax
+from gateway.errors import (
+    ClassMismatch,
+    ClassNotSupported,
+    Duplicate,
+    InvalidInstance,
+    NotUnderstood,
+    OutOfResources,
+    Refused,
+    TooLarge,
+)
+from storage.archive import Archive
+from storage.errors import DuplicateConflict, IndexFull, ObjectStoreFull, StorageError
+from storage.spool import spool_error
+
+MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One instance that is safe. `outcome` is `stored`, `duplicate` (the same data set was there) or `replaced`."""
+
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    sop_class_uid: str
+    outcome: str
+
+
+class Incoming:
+    """One Part 10 file on its way in: a spool file that is removed on leaving the context unless it was stored.
+
+    Raises from `begin` and `write`: NotUnderstood when it cannot be a Part 10 file, TooLarge beyond `max_bytes`,
+    OutOfResources when the spool is full.
+    """
+
+    def __init__(self, archive: Archive, max_bytes: int) -> None:
+        self.version = archive.new_version()
+        self._archive = archive
+        self._max_bytes = max_bytes
+        self._head: bytearray | None = bytearray()
+        self._file_hash = hashlib.sha256()
+        self._dataset_hash = hashlib.sha256()
+        self.meta: FileMeta | None = None
+        self.source_aet = ""
+        self.size = 0
+        try:
+            self.path, self._file = archive.spool.create(self.version)
+        except StorageError as error:
+            raise _out_of_resources(error) from error
+
+    def begin(self, meta: FileMeta, source_aet: str = "") -> None:
+        """Say what data set follows, where the wire says so (C-STORE): only data set bytes are written then."""
+        self._head = None
+        self.meta = meta
+        self.source_aet = source_aet
+        head = build_head(meta, source_aet)
+        self._file_hash.update(head)
+        self._append(head)
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes: of the data set after `begin`, else of a Part 10 file."""
+        if self._head is None:
+            self._dataset(data)
+            return
+        self._head += data
+        found = parse_head(bytes(self._head))
+        if found is not None:
+            meta, offset = found
+            dataset = bytes(self._head[offset:])
+            self.begin(meta)
+            self._dataset(dataset)
+
+    def finish(self) -> tuple[BinaryIO, Digests]:
+        """The whole file, ready to be read, and its digests. Raises NotUnderstood when its head never ended."""
+        if self.meta is None:
+            raise NotUnderstood("no DICOM file: it is empty or ends within its File Meta Information")
+        return self._file, Digests(self._file_hash.hexdigest(), self._dataset_hash.hexdigest())
+
+    def restate(self, meta: FileMeta, dataset_offset: int) -> tuple[BinaryIO, Digests]:
+        """Write the file again with other File Meta Information, where it disagreed with its data set."""
+        old_path, old = self.path, self._file
+        self.path, self._file = self._archive.spool.create(self._archive.new_version())
+        try:
+            self._file_hash = hashlib.sha256()
+            self._dataset_hash = hashlib.sha256()
+            self.size = 0
+            self.begin(meta, self.source_aet)
+            old.seek(dataset_offset)
+            while chunk := old.read(1 << 20):
+                self._dataset(chunk)
+        finally:
+            old.close()
+            old_path.unlink(missing_ok=True)
+        return self.finish()
+
+    def close(self) -> None:
+        """Remove the spool file, unless the object store took it."""
+        self._file.close()
+        with suppress(OSError):  # a full or failing disk must not hide the error that led here
+            self.path.unlink(missing_ok=True)
+
+    def _dataset(self, data: bytes | bytearray | memoryview) -> None:
+        self._append(data)
+        self._file_hash.update(data)
+        self._dataset_hash.update(data)
+
+    def _append(self, data: bytes | bytearray | memoryview) -> None:
+        self.size += len(data)
+        if self.size > self._max_bytes:
+            raise TooLarge(f"the object is larger than the limit of {self._max_bytes} bytes")
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            raise _out_of_resources(spool_error(error)) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def receive(archive: Archive, *, max_bytes: int) -> Incoming:
+    """Begin to receive one instance of at most `max_bytes`. Raises OutOfResources."""
+    return Incoming(archive, max_bytes)
+
+
+def store(
+    archive: Archive,
+    incoming: Incoming,
+    caller: Caller,
+    *,
+    study_uid: str | None = None,
+    affected: tuple[str, str] | None = None,
+    accept_unknown_classes: bool = True,
+) -> Stored:
+    """Keep a received instance; returns once it is durable and findable.
+
+    `study_uid` is the study that the URI names, `affected` the SOP Class and SOP Instance UID of the C-STORE command:
+    the data set has to agree with them. Raises a Refused; its attributes `sop_uid` and `sop_class_uid` say which
+    instance, where that could be read.
+    """
+    who: Identity | None = None
+    try:
+        header, stream, digests = _inspect(incoming)
+        who = identity(header)
+        _check(who, study_uid, affected, accept_unknown_classes)
+        meta = FileMeta(who.sop_class_uid, who.sop_uid, header.meta.transfer_syntax_uid)
+        if (header.meta.sop_class_uid, header.meta.sop_uid) != (who.sop_class_uid, who.sop_uid):
+            stream, digests = incoming.restate(meta, header.dataset_offset)
+            header = read_header(stream, incoming.size)
+        key = archive.key(who.sop_uid, incoming.version)
+        record = describe(stream, incoming.size, header, digests, version=incoming.version, key=key)
+        outcome = archive.add(record, incoming.path).value
+    except Refused as refused:
+        _failed(caller, refused, who)
+        raise
+    except DuplicateConflict as conflict:
+        raise _failed(caller, Duplicate(str(conflict)), who) from conflict
+    except StorageError as error:
+        raise _failed(caller, _out_of_resources(error), who) from error
+    except OSError as error:
+        raise _failed(caller, _out_of_resources(spool_error(error)), who) from error
+    metrics.STORES.labels(door=caller.door, outcome=outcome).inc()
+    metrics.STORED_BYTES.labels(door=caller.door).inc(incoming.size)
+    return Stored(who.study_uid, who.series_uid, who.sop_uid, who.sop_class_uid, outcome)
+
+
+def _inspect(incoming: Incoming) -> tuple[Header, BinaryIO, Digests]:
+    stream, digests = incoming.finish()
+    assert incoming.meta is not None  # finish() says so
+    syntax(incoming.meta.transfer_syntax_uid)  # refuses what nobody could read again
+    return read_header(stream, incoming.size), stream, digests
+
+
+def _check(who: Identity, study_uid: str | None, affected: tuple[str, str] | None, accept_unknown: bool) -> None:
+    if affected is not None:
+        sop_class_uid, sop_uid = affected
+        if not is_uid(sop_uid):
+            raise InvalidInstance("Affected SOP Instance UID is malformed")
+        if (sop_class_uid, sop_uid) != (who.sop_class_uid, who.sop_uid):
+            raise ClassMismatch("the data set is not the instance that the command names")
+    if study_uid is not None and study_uid != who.study_uid:
+        raise ClassMismatch("the data set belongs to another study than the URI names", 0x0020000D)
+    if who.sop_class_uid == MEDIA_STORAGE_DIRECTORY:
+        raise ClassNotSupported("a DICOMDIR is a directory of instances, none itself", 0x00080016)
+    if not accept_unknown and who.sop_class_uid not in STORAGE_CLASSES:
+        raise ClassNotSupported("SOP Class is private or unknown, and the gateway is set to refuse those", 0x00080016)
+
+
+def _out_of_resources(error: StorageError) -> Refused:
+    if isinstance(error, ObjectStoreFull | IndexFull):
+        return OutOfResources("no space left", full=True)
+    return OutOfResources("the archive cannot store at this time; try again")
+
+
+def _failed(caller: Caller, refused: Refused, who: Identity | None) -> Refused:
+    """Count a refusal and say which instance it was."""
+    if who is not None:
+        refused.sop_uid, refused.sop_class_uid = who.sop_uid, who.sop_class_uid
+    metrics.STORES.labels(door=caller.door, outcome=refused.reason).inc()
+    return refused
