@@ -1,1 +1,48 @@
 """What every HTTP wing shares: identity, CORS, problem bodies, ranges, deadlines, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.http.cors import CrossOrigin
+from gateway.http.guard import Guard
+from gateway.http.identity import Identity
+from gateway.http.observe import Observe
+from gateway.http.paths import Paths
+
+
+class HttpSettings(Protocol):
+    """The settings that these layers read."""
+
+    @property
+    def cors_origins(self) -> Sequence[str]: ...
+    @property
+    def token(self) -> str | None: ...
+
+
+def middleware(app: ASGIApp, settings: HttpSettings) -> ASGIApp:
+    """`app` with the layers that every HTTP wing shares.
+
+    From the outside in: Observe (request id, log line, metrics: sees all answers, the layers' own too), CrossOrigin
+    (its headers stand on errors; preflights need no credentials), Guard (errors to problem bodies), Identity (401),
+    Paths (after identity: what is open is decided on the path as it came), then the routes.
+    Give it a Starlette Router, or an application, whose router is taken: Starlette's own error pages would answer
+    before the problem layer does.
+    """
+    inner: ASGIApp = app.router if isinstance(app, Starlette) else app
+    return Observe(CrossOrigin(Guard(Identity(Paths(_AsApplication(inner)), settings.token)), settings.cors_origins))
+
+
+class _AsApplication:
+    """Makes the router raise for unknown routes and methods, instead of answering in plain text."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self
+        await self.app(scope, receive, send)

@@ -1,0 +1,137 @@
+"""Response bodies that are read while they are sent, off the event loop.
+
+A body is made of pieces that are known (bytes, or a stored object of known length), or of an iterator whose end is not
+known yet. Chunks are pulled in a worker thread, about 1 MiB at a time: a frame or a slice takes one trip, an object of
+2 GB never takes more memory than that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Send
+
+TRIP = 1 << 20
+"""Bytes pulled in one trip to a worker thread; one chunk of the source may go over it."""
+
+
+class Source(Protocol):
+    """Something stored whose length is known; `open` gives all of its bytes."""
+
+    @property
+    def length(self) -> int: ...
+
+    @property
+    def open(self) -> Callable[[], AbstractContextManager[Iterator[bytes | memoryview]]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A body of known length: pieces one after another. It can be read again, and from the middle."""
+
+    pieces: Sequence[bytes | Source]
+
+    @property
+    def length(self) -> int:
+        """In bytes."""
+        return sum(len(piece) if isinstance(piece, bytes) else piece.length for piece in self.pieces)
+
+    def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Bytes [start, stop) of the body."""
+        stop = self.length if stop is None else stop
+        at = 0
+        for piece in self.pieces:
+            size = len(piece) if isinstance(piece, bytes) else piece.length
+            first, last = max(start - at, 0), min(stop - at, size)
+            if first < last:
+                if isinstance(piece, bytes):
+                    yield piece if last - first == size else piece[first:last]
+                else:
+                    yield from _part(piece, first, last)
+            at += size
+
+
+@dataclass(frozen=True, slots=True)
+class Flowing:
+    """A body whose length is not known before its end; read once."""
+
+    iterator: Iterator[bytes]
+    length: None = None
+
+    def chunks(self) -> Iterator[bytes]:
+        """All of it."""
+        return self.iterator
+
+
+def settle(iterator: Iterator[bytes], limit: int = TRIP) -> Known | Flowing:
+    """Known when `iterator` ends within `limit` bytes, which are then in memory; else Flowing. Blocking.
+
+    What fails in the first pieces fails before the response has begun, and gets a status of its own.
+    """
+    head: list[bytes] = []
+    size = 0
+    for piece in iterator:
+        head.append(piece)
+        size += len(piece)
+        if size > limit:
+            return Flowing(_rest(head, iterator))
+    return Known(head)
+
+
+async def send_chunks(chunks: Iterator[bytes], receive: Receive, send: Send) -> None:
+    """Send what `chunks` gives, which may block, until it ends or the client is gone."""
+    gone = asyncio.ensure_future(_disconnected(receive))
+    try:
+        ended = False
+        while not ended and not gone.done():
+            trip, ended = await run_in_threadpool(_pull, chunks)
+            for position, chunk in enumerate(trip):
+                last = ended and position == len(trip) - 1
+                await send({"type": "http.response.body", "body": chunk, "more_body": not last})
+            if ended and not trip:
+                await send({"type": "http.response.body", "body": b""})
+    finally:
+        gone.cancel()
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            await run_in_threadpool(close)
+
+
+def _pull(chunks: Iterator[bytes]) -> tuple[list[bytes], bool]:
+    """The next chunks, up to TRIP bytes, and whether they were the last."""
+    trip: list[bytes] = []
+    size = 0
+    while size < TRIP:
+        chunk = next(chunks, None)
+        if chunk is None:
+            return trip, True
+        trip.append(chunk)
+        size += len(chunk)
+    return trip, False
+
+
+def _rest(head: list[bytes], iterator: Iterator[bytes]) -> Iterator[bytes]:
+    yield from head
+    yield from iterator  # not itertools.chain: closing this generator closes that one
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _part(source: Source, first: int, last: int) -> Iterator[bytes]:
+    at = 0
+    with source.open() as chunks:
+        for chunk in chunks:
+            low, high = max(first - at, 0), min(last - at, len(chunk))
+            if low < high:
+                yield bytes(chunk[low:high])
+            at += len(chunk)
+            if at >= last:
+                return

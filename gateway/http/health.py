@@ -1,0 +1,61 @@
+"""Is it alive, can it work, how much does it do: `/healthz`, `/readyz`, `/metrics`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import orjson
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import REGISTRY as DEFAULT_REGISTRY
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from gateway.errors import GatewayError
+from gateway.http.guard import describe
+from gateway.logs import get_logger
+from storage.errors import StorageError
+
+Check = tuple[str, Callable[[], None]]
+"""A dependency's name, and a blocking call that raises when it cannot be used. Quick and cheap."""
+
+log = get_logger("gateway.http")
+
+
+def routes(checks: Sequence[Check] = (), *, registry: CollectorRegistry = DEFAULT_REGISTRY) -> list[BaseRoute]:
+    """The three routes. `/healthz` looks at nothing: it says that the event loop turns."""
+
+    async def healthz(request: Request) -> Response:
+        return _json({"status": "ok"}, 200)
+
+    async def readyz(request: Request) -> Response:
+        return await run_in_threadpool(_ready, checks)
+
+    async def metrics(request: Request) -> Response:
+        body = await run_in_threadpool(generate_latest, registry)
+        return Response(body, media_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
+
+    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+
+
+def _ready(checks: Sequence[Check]) -> Response:
+    """Every check by name, with its milliseconds; 503 when one fails. Why it failed stands in the log only."""
+    found: dict[str, dict[str, object]] = {}
+    ready = True
+    for name, check in checks:
+        begun = time.perf_counter()
+        try:
+            check()
+        except (StorageError, GatewayError, OSError) as error:
+            ready = False
+            log.warning("not ready", check=name, **describe(error))
+            found[name] = {"status": "failing"}
+        else:
+            found[name] = {"status": "ok", "milliseconds": round((time.perf_counter() - begun) * 1000, 2)}
+    return _json({"status": "ready" if ready else "not ready", "checks": found}, 200 if ready else 503)
+
+
+def _json(body: dict[str, object], status: int) -> Response:
+    return Response(orjson.dumps(body), status, {"Cache-Control": "no-store"}, "application/json")
