@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
 from dataclasses import dataclass
-from struct import Struct
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from gateway.dicom.forms import EXPLICIT, FORMS, IMPLICIT, Form
 from gateway.dicom.limits import DEFAULT, KEEP, Limits
-from gateway.dicom.vr import LONG_FORM, PUBLIC, SHORT_FORM, US_OR_SS, WIDTH, private_vr, public_vr
+from gateway.dicom.vr import LONG_FORM, PUBLIC, SHORT_FORM, US_OR_SS, WIDTH, Creators, public_vr
 from gateway.errors import NotUnderstood
 
 PIXEL_DATA = 0x7FE00010
@@ -68,26 +67,6 @@ def read_elements(
     )
 
 
-class _Form:
-    """How element headers are laid out in one transfer syntax."""
-
-    __slots__ = ("header", "implicit", "item", "little_endian", "long")
-
-    def __init__(self, implicit: bool, little_endian: bool) -> None:
-        order = "<" if little_endian else ">"
-        self.implicit = implicit
-        self.little_endian = little_endian
-        self.header: Callable[..., tuple[Any, ...]] = Struct(order + ("HHI" if implicit else "HH2sH")).unpack_from
-        self.long: Callable[..., tuple[Any, ...]] = Struct(order + "I").unpack_from
-        self.item: Callable[..., tuple[Any, ...]] = Struct(order + "HHI").unpack_from
-
-
-_IMPLICIT = _Form(True, True)
-_EXPLICIT = _Form(False, True)
-_BIG_ENDIAN = _Form(False, False)
-_FORMS = {(True, True): _IMPLICIT, (False, True): _EXPLICIT, (False, False): _BIG_ENDIAN}
-
-
 class ElementReader:
     """Reads one data set of `stream`.
 
@@ -122,12 +101,12 @@ class ElementReader:
 
     def read(self, start: int, end: int, *, implicit: bool, little_endian: bool) -> list[Element]:
         """The elements between `start` and `end`; see `read_elements`."""
-        form = _FORMS[implicit, little_endian]
+        form = FORMS[implicit, little_endian]
         elements, _ = self._data_set(start, end, False, form, 0)
         self._decide(elements, form)
         return elements
 
-    def _data_set(self, at: int, end: int, undefined: bool, form: _Form, depth: int) -> tuple[list[Element], int]:
+    def _data_set(self, at: int, end: int, undefined: bool, form: Form, depth: int) -> tuple[list[Element], int]:
         """Elements of a data set or item, and where it ends (after the delimiter of an item of undefined length)."""
         elements: list[Element] = []
         append = elements.append
@@ -139,7 +118,7 @@ class ElementReader:
         memory = self._memory
         last = 0x0002FFFF  # groups 0000 and 0002 are no part of a data set
         seen: set[int] = set()
-        creators = _Creators(elements)
+        creators = Creators(elements)
         try:
             while at < end:
                 if at + 12 > filled:
@@ -195,7 +174,7 @@ class ElementReader:
                         undefined_length = length == UNDEFINED
                         append(Element(tag, vr, start, 0 if undefined_length else length, None, None, undefined_length))
                         break
-                    if number and (length == UNDEFINED or vr == "SQ" or vr == "UN"):
+                    if number and (length == UNDEFINED or vr == "SQ" or (vr == "UN" and not implicit)):
                         self._left, self._memory = room - len(elements), memory
                         element, at = self._nested(tag, vr, start, length, end, form, depth, creators)
                         append(element)
@@ -238,7 +217,7 @@ class ElementReader:
         return elements, at
 
     def _nested(
-        self, tag: int, vr: str, start: int, length: int, end: int, form: _Form, depth: int, creators: _Creators
+        self, tag: int, vr: str, start: int, length: int, end: int, form: Form, depth: int, creators: Creators
     ) -> tuple[Element, int]:
         """An element that is a sequence, may be one, or has undefined length; and where the next one starts."""
         if length == UNDEFINED:
@@ -246,7 +225,7 @@ class ElementReader:
                 return self._pixel_fragments(tag, vr, start, end, form, depth)
             if not (form.implicit or vr in ("SQ", "UN")):
                 raise NotUnderstood("undefined length where none is allowed", tag)
-            inner = form if vr == "SQ" else _IMPLICIT  # PS3.5 6.2.2
+            inner = form if vr == "SQ" else IMPLICIT  # PS3.5 6.2.2
             items, stop, at = self._sequence(start, end, True, inner, depth + 1)
             if inner.little_endian != form.little_endian:
                 return Element(tag, "UN", start, stop - start, None), at  # readers of its items would mistake the order
@@ -257,7 +236,7 @@ class ElementReader:
         if vr == "SQ":
             items, _, _ = self._sequence(start, stop, False, form, depth + 1)
             return Element(tag, vr, start, length, None, items), stop
-        if form is _EXPLICIT:
+        if form is EXPLICIT:
             vr = public_vr(tag) if not tag & 0x10000 else creators.vr(tag)
             if vr == "SQ":
                 items_or_none = self._sequence_if_any(start, stop, depth + 1)
@@ -269,7 +248,7 @@ class ElementReader:
         return Element(tag, vr, start, length, self._value(start, length)), stop
 
     def _sequence(
-        self, at: int, end: int, undefined: bool, form: _Form, depth: int
+        self, at: int, end: int, undefined: bool, form: Form, depth: int
     ) -> tuple[list[list[Element]], int, int]:
         """Items of a sequence, where its value ends, and where the next element starts (PS3.5 7.5)."""
         if depth > self._depth:
@@ -304,7 +283,7 @@ class ElementReader:
         undecided = len(self._undecided)
         memory = self._memory
         try:
-            return self._sequence(start, stop, False, _IMPLICIT, depth)[0]
+            return self._sequence(start, stop, False, IMPLICIT, depth)[0]
         except NotUnderstood:
             if self._left <= 0:
                 raise
@@ -312,7 +291,7 @@ class ElementReader:
             self._memory = memory
             return None
 
-    def _pixel_fragments(self, tag: int, vr: str, start: int, end: int, form: _Form, depth: int) -> tuple[Element, int]:
+    def _pixel_fragments(self, tag: int, vr: str, start: int, end: int, form: Form, depth: int) -> tuple[Element, int]:
         """Encapsulated Pixel Data (PS3.5 A.4): one item after the other up to the Sequence Delimitation."""
         if not self._encapsulated:
             raise NotUnderstood("Pixel Data is encapsulated in a transfer syntax that is not", tag)
@@ -345,7 +324,7 @@ class ElementReader:
             self.fragments = found
         return Element(tag, "OB" if vr == "UN" else vr, start, at - start, None, None, True), at + 8
 
-    def _item(self, at: int, end: int, form: _Form, small: bool = True) -> tuple[int, int]:
+    def _item(self, at: int, end: int, form: Form, small: bool = True) -> tuple[int, int]:
         """Tag and length of the item or delimiter at `at`."""
         if at + 8 > end:
             raise NotUnderstood("a delimiter is missing")
@@ -375,7 +354,7 @@ class ElementReader:
             raise NotUnderstood("the file is shorter than it says")
         return self._buffer
 
-    def _decide(self, top: list[Element], form: _Form) -> None:
+    def _decide(self, top: list[Element], form: Form) -> None:
         """US or SS, as Pixel Representation of the same data set, else of the whole, says."""
         signed: dict[int, bool] = {}
         overall = _signed(top, form, False)
@@ -386,29 +365,8 @@ class ElementReader:
         self._undecided.clear()
 
 
-def _signed(elements: list[Element], form: _Form, otherwise: bool) -> bool:
+def _signed(elements: list[Element], form: Form, otherwise: bool) -> bool:
     for element in elements:
         if element.tag == _PIXEL_REPRESENTATION and element.value:
             return int.from_bytes(element.value, "little" if form.little_endian else "big") == 1
     return otherwise
-
-
-class _Creators:
-    """Private creators of one data set or item (PS3.5 7.8.1), looked at only when a private VR is wanted."""
-
-    __slots__ = ("_elements", "_looked_at", "_names")
-
-    def __init__(self, elements: list[Element]) -> None:
-        self._elements = elements
-        self._looked_at = 0
-        self._names: dict[int, bytes] = {}
-
-    def vr(self, tag: int) -> str:
-        """The VR of the private element `tag`."""
-        if 0x10 <= tag & 0xFFFF <= 0xFF:
-            return "LO"
-        for element in self._elements[self._looked_at :]:
-            if element.tag & 0x10000 and 0x10 <= element.tag & 0xFFFF <= 0xFF and element.value is not None:
-                self._names[element.tag] = element.value
-        self._looked_at = len(self._elements)
-        return private_vr(tag, self._names.get(tag & 0xFFFF0000 | (tag >> 8 & 0xFF)))

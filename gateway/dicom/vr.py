@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from pydicom._dicom_dict import DicomDictionary
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
+
+if TYPE_CHECKING:
+    from gateway.dicom.elements import Element
 
 SHORT_FORM: dict[bytes, str] = {
     vr.encode(): vr
@@ -56,17 +60,49 @@ def _repeating_vr(tag: int) -> str:
     return _BINARY_CHOICE.get(vr, vr)
 
 
-def private_vr(tag: int, creator: bytes | None) -> str:
-    """The VR of a private element whose block `creator` reserved (PS3.5 7.8.1), UN where it is not known."""
-    if creator is None or len(creator) > 64:
-        return "UN"
-    return _private_vr(tag & 0xFFFF00FF, creator)
-
-
 @lru_cache(maxsize=4096)
-def _private_vr(tag: int, creator: bytes) -> str:
+def private_vr(tag: int, creator: bytes) -> str:
+    """The VR of the element `tag` (of the form ggggxxee, xx being 00) in a private block of `creator`, else UN.
+
+    PS3.5 7.8.1. `creator` is bounded by the caller: this remembers it.
+    """
     try:
         vr = str(private_dictionary_VR(tag | 0x1000, creator.decode("ascii", "replace").strip(" \0")))
     except KeyError:
         return "UN"
     return vr if len(vr) == 2 or vr == US_OR_SS else "UN"
+
+
+class Creators:
+    """Private creators of one data set or item (PS3.5 7.8.1), looked at only when a private VR is wanted.
+
+    Creators of more than 64 bytes are no Long Strings and are passed over: what they name is remembered.
+    """
+
+    __slots__ = ("_elements", "_looked_at", "_names")
+
+    def __init__(self, elements: list[Element]) -> None:
+        self._elements = elements
+        self._looked_at = 0
+        self._names: dict[int, bytes] = {}
+
+    def vr(self, tag: int) -> str:
+        """The VR of the private element `tag`."""
+        block = tag & 0xFFFF0000 | (tag >> 8 & 0xFF)
+        name = self._names.get(block)
+        if name is None:
+            if 0x10 <= tag & 0xFFFF <= 0xFF:
+                return "LO"
+            for element in self._elements[self._looked_at :]:
+                if (
+                    element.tag & 0x10000
+                    and 0x10 <= element.tag & 0xFFFF <= 0xFF
+                    and element.value is not None
+                    and element.length <= 64
+                ):
+                    self._names[element.tag] = element.value
+            self._looked_at = len(self._elements)
+            name = self._names.get(block)
+            if name is None:
+                return "UN"
+        return private_vr(tag & 0xFFFF00FF, name)
