@@ -1,0 +1,150 @@
+"""One frame's bytes to its stored values (PS3.3 C.7.6.3, PS3.5 8.1).
+
+Stored values are the integers that the Modality LUT takes: the Bits Stored bits that end at High Bit, sign-extended
+where Pixel Representation says so; whatever else lies in the cell (overlays of old) is cut off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+from gateway.dicom import codecs
+from gateway.dicom.description import PixelDescription, PixelKind
+from gateway.dicom.uids import syntax
+from gateway.errors import NotRenderable
+
+__all__ = ["DecodedFrame", "PixelDescription", "PixelKind", "decode_frame", "frame_to_native"]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedFrame:
+    """One frame's stored values.
+
+    `pixels` is shaped (rows, columns) or (rows, columns, 3), of a signed, unsigned or float type as wide as its cells;
+    1-bit pixels are 0 and 1 in bytes. It may be read-only. `photometric_interpretation` is that of `pixels`: what a
+    decoder has transformed (YBR_RCT, YBR_ICT, JPEG's YCbCr) is RGB by now, 4:2:2 has become YBR_FULL or YBR_PARTIAL.
+    """
+
+    pixels: NDArray[Any]
+    photometric_interpretation: str
+
+
+def decode_frame(
+    data: bytes | memoryview, description: PixelDescription, syntax_uid: str, *, halvings: int = 0
+) -> DecodedFrame:
+    """Decode one frame: a codestream, or a native frame in little endian that starts on a byte.
+
+    `halvings` asks for 1/2**halvings of the size, where the codec can do that for less than the whole (else it is
+    ignored).
+
+    Raises:
+        NotRenderable: the frame is too short, damaged, or does not agree with the description; or no decoder for it.
+    """
+    if syntax_uid in codecs.DECODED:
+        decoded = codecs.decode(data, description, syntax_uid, halvings=halvings)
+        if isinstance(decoded, codecs.Decoded):
+            return DecodedFrame(_decoded_values(decoded, description, syntax_uid), decoded.photometric_interpretation)
+        data = decoded
+    elif syntax(syntax_uid).encapsulated:
+        raise NotRenderable(f"transfer syntax {syntax_uid} cannot be decoded")
+    return _native(data, description)
+
+
+def _native(data: bytes | memoryview, description: PixelDescription) -> DecodedFrame:
+    rows, columns, samples = description.rows, description.columns, description.samples_per_pixel
+    photometric = description.photometric_interpretation
+    if len(data) < -(-description.frame_bits // 8):
+        raise NotRenderable("the frame has too few bytes")
+    if description.kind is not PixelKind.INTEGER:
+        width = 4 if description.kind is PixelKind.FLOAT else 8
+        return DecodedFrame(
+            numpy.frombuffer(data, f"<f{width}", rows * columns).reshape(rows, columns), photometric
+        )
+    if description.bits_allocated == 1:
+        bits = numpy.frombuffer(data, numpy.uint8, -(-rows * columns // 8))
+        pixels = numpy.unpackbits(bits, count=rows * columns, bitorder="little").reshape(rows, columns)
+        return DecodedFrame(pixels.view(numpy.int8) * -1 if description.signed else pixels, photometric)
+    cell = f"<u{description.bits_allocated // 8}"
+    full = rows * columns * samples
+    if description.subsampled and len(data) < full * description.bits_allocated // 8:
+        pixels = _upsample(numpy.frombuffer(data, cell, rows * columns * 2), description)
+        photometric = photometric.removesuffix("_422")
+    else:
+        pixels = numpy.frombuffer(data, cell, full)
+        if samples == 1:
+            pixels = pixels.reshape(rows, columns)
+        elif description.planar_configuration == 1:
+            pixels = numpy.ascontiguousarray(pixels.reshape(samples, rows, columns).transpose(1, 2, 0))
+        else:
+            pixels = pixels.reshape(rows, columns, samples)
+    return DecodedFrame(_stored_values(pixels, description), photometric)
+
+
+def _upsample(cells: NDArray[Any], description: PixelDescription) -> NDArray[Any]:
+    """4:2:2, Y1 Y2 Cb Cr for two pixels of a row, to 4:4:4 (PS3.3 C.7.6.3.1.2)."""
+    if description.columns % 2:
+        raise NotRenderable("4:2:2 pixel data needs an even number of Columns")
+    pairs = cells.reshape(description.rows, description.columns // 2, 4)
+    pixels = numpy.empty((description.rows, description.columns, 3), cells.dtype)
+    pixels[:, 0::2, 0] = pairs[..., 0]
+    pixels[:, 1::2, 0] = pairs[..., 1]
+    pixels[:, 0::2, 1:] = pairs[..., 2:]
+    pixels[:, 1::2, 1:] = pairs[..., 2:]
+    return pixels
+
+
+def _stored_values(cells: NDArray[Any], description: PixelDescription) -> NDArray[Any]:
+    """Cut the stored bits out of unsigned cells and extend their sign."""
+    allocated, stored, high = description.bits_allocated, description.bits_stored, description.high_bit
+    kind = cells.dtype.type
+    if description.signed:
+        if stored < allocated:
+            cells = cells << kind(allocated - 1 - high)
+        values = cells.view(cells.dtype.str.replace("u", "i"))
+        return values >> values.dtype.type(allocated - stored) if stored < allocated else values
+    if stored == allocated:
+        return cells
+    return (cells >> kind(high + 1 - stored)) & kind((1 << stored) - 1)
+
+
+def _decoded_values(decoded: codecs.Decoded, description: PixelDescription, syntax_uid: str) -> NDArray[Any]:
+    """What a codec gave, as stored values of the described cell.
+
+    Codestreams are often wrong about the sign (JPEG cannot express one) and may have more precision than Bits Stored:
+    then the cell as a whole was compressed and is cut as a native one. Fewer bits than Bits Stored: the sign bit is the
+    codestream's top one.
+    """
+    samples = decoded.samples
+    allocated, signed = description.bits_allocated, description.signed
+    cell = numpy.dtype(f"<{'i' if signed else 'u'}{max(8, allocated) // 8}")
+    if decoded.bits > description.bits_stored:
+        if syntax(syntax_uid).lossy:  # ringing goes past the top: clip, or white would turn black
+            low = -(1 << (description.bits_stored - 1)) if signed else 0
+            if decoded.signed == signed:
+                return numpy.clip(samples, low, low + (1 << description.bits_stored) - 1).astype(cell)
+        return _stored_values(samples.astype(f"<u{cell.itemsize}"), description)
+    if decoded.signed == signed:
+        return samples.astype(cell, copy=False)
+    if not signed:  # a signed codestream of unsigned values: the same bits
+        mask = (1 << description.bits_stored) - 1
+        return (samples.astype(numpy.int64) & mask).astype(cell)
+    shift = cell.itemsize * 8 - decoded.bits
+    return (samples.astype(f"<u{cell.itemsize}") << shift).view(cell) >> shift
+
+
+def frame_to_native(data: bytes | memoryview, description: PixelDescription, syntax_uid: str) -> tuple[bytes, str]:
+    """One frame as Explicit VR Little Endian has it, colour by pixel, and its Photometric Interpretation.
+
+    Frames of 1-bit pixels start on a byte. `data` as for `decode_frame`, which also says what is raised.
+    """
+    if syntax_uid not in codecs.DECODED and not syntax(syntax_uid).encapsulated:
+        return bytes(data), description.photometric_interpretation
+    frame = decode_frame(data, description, syntax_uid)
+    if description.bits_allocated == 1:
+        return numpy.packbits(frame.pixels != 0, bitorder="little").tobytes(), frame.photometric_interpretation
+    pixels = numpy.ascontiguousarray(frame.pixels)
+    return pixels.tobytes(), frame.photometric_interpretation

@@ -1,0 +1,47 @@
+"""Pictures of stored frames (PS3.18 10.4, the Rendered and Thumbnail resources).
+
+One frame is fetched with one ranged read, decoded, and taken through the pipeline of PS3.4 N.2: Modality LUT, VOI,
+Presentation LUT shape; then region, viewport and encoding (PS3.18 8.3.5). Blocking; holds one decoded frame in memory.
+"""
+
+from __future__ import annotations
+
+from gateway import retrieve
+from gateway.errors import NotRenderable
+from gateway.render.encode import FORMATS
+from gateway.render.picture import draw, draw_thumbnail
+from gateway.render.view import MAX_PIXELS, Picture, View, Viewport
+from storage.archive import Archive
+from storage.records import Located
+
+__all__ = ["FORMATS", "MAX_PIXELS", "Picture", "View", "Viewport", "draw", "draw_thumbnail", "render", "thumbnail"]
+
+
+def render(archive: Archive, located: Located, frame: int, view: View, media_type: str = "image/jpeg") -> Picture:
+    """The picture of frame `frame` (1-based) of a stored instance.
+
+    Raises:
+        NotFound: there is no such frame.
+        NotRenderable: the instance has no picture (a report, a waveform, a video), or its pixels cannot be decoded.
+        BadRequest: the viewport lies outside the image, or asks for more than `MAX_PIXELS` pixels.
+        NotAcceptable: `media_type` is none of `FORMATS`.
+    """
+    header = retrieve.header(archive, located)
+    return draw(header, _frame(archive, located, frame), frame, view, media_type)
+
+
+def thumbnail(
+    archive: Archive, located: Located, frame: int, size: tuple[int, int] = (128, 128), media_type: str = "image/jpeg"
+) -> Picture:
+    """A picture of frame `frame` (1-based) that fits in `size` (width and height in pixels), in its own aspect.
+
+    Raises as `render` does.
+    """
+    header = retrieve.header(archive, located)
+    return draw_thumbnail(header, _frame(archive, located, frame), frame, size, media_type)
+
+
+def _frame(archive: Archive, located: Located, frame: int) -> bytes:
+    if located.frames is None:
+        raise NotRenderable("the instance has no frames that can be told apart")
+    return retrieve.stored_frame(archive, located, frame)

@@ -1,0 +1,98 @@
+"""From one frame's stored values to a picture: the pipeline in its order (PS3.4 N.2, PS3.18 8.3.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy
+from PIL import Image
+
+from gateway.dicom.description import PixelDescription, PixelKind
+from gateway.dicom.header import Header
+from gateway.dicom.pixels import DecodedFrame, decode_frame
+from gateway.render.colour import to_rgb
+from gateway.render.encode import encode, fit, show
+from gateway.render.grey import Grey
+from gateway.render.lut import Lut
+from gateway.render.parameters import aspect_of, grey_of, palette_of, supplemental_palette_of
+from gateway.render.view import Picture, View, Viewport
+
+_THUMBNAIL_QUALITY = 75
+_OVERSAMPLING = 3
+"""A thumbnail is averaged down from at least this many pixels for each of its own, each way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A frame as 8-bit pixels of its own size (`scale` source pixels each), not yet cut or scaled."""
+
+    image: Image.Image
+    window: str
+    scale: float = 1.0
+
+
+def draw(header: Header, data: bytes, frame: int, view: View, media_type: str) -> Picture:
+    """The picture of frame `frame` (1-based), whose bytes are `data`: a codestream, or native little endian.
+
+    Raises:
+        NotRenderable: the frame has no picture, or cannot be decoded.
+        BadRequest: the viewport asks for what cannot be.
+        NotAcceptable: no such media type.
+    """
+    description = PixelDescription.from_header(header)
+    decoded = decode_frame(data, description, header.meta.transfer_syntax_uid)
+    shown = _shown(header, description, decoded, frame, view)
+    image = show(shown.image, view.viewport, aspect_of(header, frame))
+    return Picture(encode(image, media_type, view.quality), media_type, image.width, image.height, shown.window)
+
+
+def draw_thumbnail(header: Header, data: bytes, frame: int, size: tuple[int, int], media_type: str) -> Picture:
+    """A small picture within `size`, never larger than the image: decoded and mapped at a fraction of its size.
+
+    Raises as `draw` does.
+    """
+    description = PixelDescription.from_header(header)
+    aspect = aspect_of(header, frame)
+    wide, high = description.columns, description.rows * aspect
+    width, height = fit(wide, high, min(size[0], round(max(1.0, wide))), min(size[1], round(max(1.0, high))))
+    spare = min(description.columns / width, description.rows / height) / _OVERSAMPLING
+    decoded = decode_frame(
+        data, description, header.meta.transfer_syntax_uid, halvings=max(0, int(spare).bit_length() - 1)
+    )
+    pixels = decoded.pixels
+    step = max(1, int(min(pixels.shape[1] / width, pixels.shape[0] / height) / _OVERSAMPLING))
+    if step > 1:
+        pixels = numpy.ascontiguousarray(pixels[step // 2 :: step, step // 2 :: step])
+    reduced = DecodedFrame(pixels, decoded.photometric_interpretation)
+    shown = _shown(header, description, reduced, frame, View())
+    aspect *= (description.rows / pixels.shape[0]) / (description.columns / pixels.shape[1])
+    image = show(shown.image, Viewport(width, height), aspect)
+    return Picture(encode(image, media_type, _THUMBNAIL_QUALITY), media_type, image.width, image.height, shown.window)
+
+
+def _shown(header: Header, description: PixelDescription, decoded: DecodedFrame, frame: int, view: View) -> Shown:
+    pixels, photometric = decoded.pixels, decoded.photometric_interpretation
+    if description.samples_per_pixel == 3:
+        return Shown(Image.fromarray(to_rgb(pixels, photometric, _colour_bits(description))), "")
+    if photometric == "PALETTE COLOR":
+        return Shown(Image.fromarray(palette_of(header, description).apply(pixels)), "")
+    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        photometric = "MONOCHROME2"  # one sample and a colour's name: grey is all it can be
+    grey = grey_of(header, description, frame, view.asked_window() if view.window else None)
+    whole_range = (0, 1) if description.kind is PixelKind.INTEGER and description.bits_stored == 1 else None
+    grey = grey.settle(pixels, whole_range=whole_range)
+    shades = grey.apply(pixels)
+    palette = supplemental_palette_of(header, description)
+    if palette is None:
+        return Shown(Image.fromarray(shades), _describe(grey))
+    # Values from the first mapped on are colour, lower ones grey (PS3.3 C.7.6.19).
+    coloured = numpy.where((pixels >= palette.red.first)[..., None], palette.apply(pixels), shades[..., None])
+    return Shown(Image.fromarray(coloured), _describe(grey))
+
+
+def _colour_bits(description: PixelDescription) -> int:
+    return description.bits_stored
+
+
+def _describe(grey: Grey) -> str:
+    return f"{'lut' if isinstance(grey.voi, Lut) else grey.voi}; source={grey.source}"

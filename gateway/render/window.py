@@ -1,0 +1,54 @@
+"""Windows: from the Modality LUT's output to 8 bits (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+"""VOI LUT Function (0028,1056)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Window Center, Window Width and VOI LUT Function."""
+
+    center: float
+    width: float
+    function: str = "LINEAR"
+
+    @property
+    def valid(self) -> bool:
+        """Whether the standard allows it: LINEAR needs a width of at least 1, the others one above 0."""
+        if not (math.isfinite(self.center) and math.isfinite(self.width)) or self.function not in FUNCTIONS:
+            return False
+        return self.width >= 1 if self.function == "LINEAR" else self.width > 0
+
+    @classmethod
+    def of_range(cls, low: float, high: float) -> Window:
+        """The linear window that shows `low` as black and `high` as white."""
+        return cls((low + high + 1) / 2, high - low + 1)
+
+    def apply(self, values: NDArray[Any]) -> NDArray[numpy.uint8]:
+        """Map values to 0..255, rounding half up. NaN becomes 0."""
+        x = numpy.asarray(values, numpy.float64)
+        if self.function == "SIGMOID":
+            # exp() of more than this overflows, and is 0 or 255 long before.
+            power = numpy.clip((x - self.center) * (-4.0 / self.width), -700.0, 700.0)
+            scaled = 255.0 / (1.0 + numpy.exp(power))
+        else:
+            center, width = self.center, self.width
+            if self.function == "LINEAR":
+                center, width = center - 0.5, width - 1.0
+            low, high = center - width / 2, center + width / 2
+            # A width of 1 leaves a step at the center; the division is not used then.
+            scaled = ((x - center) / (width or 1.0) + 0.5) * 255.0
+            scaled = numpy.where(x <= low, 0.0, numpy.where(x > high, 255.0, scaled))
+        return numpy.floor(numpy.nan_to_num(scaled, nan=0.0) + 0.5).astype(numpy.uint8)
+
+    def __str__(self) -> str:
+        return f"{self.center:.10g},{self.width:.10g},{self.function.lower().replace('_', '-')}"
