@@ -7,8 +7,10 @@ Presentation LUT shape; then region, viewport and encoding (PS3.18 8.3.5). Block
 from __future__ import annotations
 
 from gateway import retrieve
+from gateway.dicom.header import Header
 from gateway.errors import NotRenderable
 from gateway.render.encode import FORMATS
+from gateway.render.parameters import load_tables
 from gateway.render.picture import draw, draw_thumbnail
 from gateway.render.view import MAX_PIXELS, Picture, View, Viewport
 from storage.archive import Archive
@@ -26,7 +28,7 @@ def render(archive: Archive, located: Located, frame: int, view: View, media_typ
         BadRequest: the viewport lies outside the image, or asks for more than `MAX_PIXELS` pixels.
         NotAcceptable: `media_type` is none of `FORMATS`.
     """
-    header = retrieve.header(archive, located)
+    header = _header(archive, located)
     return draw(header, _frame(archive, located, frame), frame, view, media_type)
 
 
@@ -37,8 +39,23 @@ def thumbnail(
 
     Raises as `render` does.
     """
-    header = retrieve.header(archive, located)
+    header = _header(archive, located)
     return draw_thumbnail(header, _frame(archive, located, frame), frame, size, media_type)
+
+
+def _header(archive: Archive, located: Located) -> Header:
+    """The header, with the long tables that a reader of headers leaves out: 65,536 entries have 131,072 bytes."""
+    header = retrieve.header(archive, located)
+
+    def read(offset: int, length: int) -> bytes:
+        if header.inflated is not None:
+            header.inflated.seek(offset)
+            return header.inflated.read(length)
+        with retrieve.reading():
+            return archive.read(located, offset, length)
+
+    load_tables(header, read)
+    return header
 
 
 def _frame(archive: Archive, located: Located, frame: int) -> bytes:

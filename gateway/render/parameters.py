@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from gateway.dicom.description import PixelDescription, PixelKind
+from gateway.dicom.elements import Element
 from gateway.dicom.header import Header
 from gateway.dicom.view import View as Values
 from gateway.errors import NotRenderable
 from gateway.render.colour import Palette
 from gateway.render.grey import Grey, Modality, Padding
-from gateway.render.lut import Lut, read_lut
+from gateway.render.lut import MAX_ENTRIES, Lut, read_lut
 from gateway.render.window import FUNCTIONS, Window
 
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230
@@ -23,6 +25,9 @@ _PADDING, _PADDING_LIMIT = 0x00280120, 0x00280121
 _FLOAT_PADDING, _FLOAT_PADDING_LIMIT = 0x00280122, 0x00280124
 _DOUBLE_PADDING, _DOUBLE_PADDING_LIMIT = 0x00280123, 0x00280125
 _PIXEL_PRESENTATION = 0x00089205
+_PALETTE_DESCRIPTOR, _PALETTE_DATA, _SEGMENTED_PALETTE_DATA = 0x00281101, 0x00281201, 0x00281221
+"""Those of red; green and blue follow."""
+
 _ASPECT = 0x00280034
 _SPACINGS = (0x00280030, 0x00181164, 0x00182010)
 """Pixel Spacing, Imager Pixel Spacing, Nominal Scanned Pixel Spacing."""
@@ -30,8 +35,25 @@ _SPACINGS = (0x00280030, 0x00181164, 0x00182010)
 _MIN_ASPECT_ERROR = 0.01
 """Pixels that are square but for this fraction are shown as square."""
 
+_MAX_TABLE_BYTES = 2 * MAX_ENTRIES
+
 _MAX_ASPECT = 100.0
 """A pixel that is longer than this than it is wide is a mistake."""
+
+
+def load_tables(header: Header, read: Callable[[int, int], bytes]) -> None:
+    """Load the look-up tables that were too long to be kept: `read` gives bytes of the file, by offset and length."""
+    for channel in range(3):
+        for tag in (_PALETTE_DATA + channel, _SEGMENTED_PALETTE_DATA + channel):
+            _load(header.find(tag), read)
+    for sequence in (_MODALITY_LUT, _VOI_LUT):
+        for item in header.sequence(sequence)[:1]:
+            _load(item.find(_LUT_DATA), read)
+
+
+def _load(element: Element | None, read: Callable[[int, int], bytes]) -> None:
+    if element is not None and element.value is None and element.items is None:
+        element.value = read(element.offset, min(element.length, _MAX_TABLE_BYTES))
 
 
 def group(header: Header, frame: int, tag: int) -> Values | None:
@@ -129,17 +151,19 @@ def palette_of(header: Header, description: PixelDescription) -> Palette:
 
 
 def _palette_lut(header: Header, channel: int, description: PixelDescription) -> Lut | None:
-    descriptor = 0x00281101 + channel
-    if header.find(0x00281201 + channel) is not None:
-        return read_lut(header, descriptor, 0x00281201 + channel, signed=description.signed)
-    return read_lut(header, descriptor, 0x00281221 + channel, signed=description.signed, segmented=True)
+    descriptor, plain, segmented = (
+        tag + channel for tag in (_PALETTE_DESCRIPTOR, _PALETTE_DATA, _SEGMENTED_PALETTE_DATA)
+    )
+    if header.find(plain) is not None:
+        return read_lut(header, descriptor, plain, signed=description.signed)
+    return read_lut(header, descriptor, segmented, signed=description.signed, segmented=True)
 
 
 def supplemental_palette_of(header: Header, description: PixelDescription) -> Palette | None:
     """The Supplemental Palette Color LUT of a grey image with colour in it (PS3.3 C.7.6.19), if any."""
     if header.text(_PIXEL_PRESENTATION) not in ("COLOR", "MIXED", "TRUE_COLOR"):
         return None
-    if description.photometric_interpretation != "MONOCHROME2" or header.find(0x00281101) is None:
+    if description.photometric_interpretation != "MONOCHROME2" or header.find(_PALETTE_DESCRIPTOR) is None:
         return None
     return palette_of(header, description)
 
