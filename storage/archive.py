@@ -72,7 +72,9 @@ class Archive:
             metadata={"digest": record.digest, "dataset-digest": record.dataset_digest},
         )
         try:
-            return self.index.add(record, replace=self._replace)
+            if live is None:
+                return self.index.add(record, replace=self._replace)
+            return self.index.add(record, replace=True, tomb=self._mark([live.version]))
         except DuplicateConflict:
             # refused for certain, so nothing names this key; should this fail, the sweep finds it
             self._drop(record.key)
@@ -127,9 +129,14 @@ class Archive:
         doomed = [one.version for one in self.index.locate(study_uid, series_uid, sop_uid)]
         if not doomed:
             return []
-        tomb = f"{TOMBS}{new_version()}.json"
-        self.objects.put_bytes(tomb, json.dumps({"versions": doomed}).encode())
+        tomb = self._mark(doomed)
         return self.index.delete(study_uid, doomed, cleanup_after=time.time() + self._delete_delay, tomb=tomb)
+
+    def _mark(self, versions: list[str]) -> str:
+        """Tell a rebuild that these versions are gone, before they are; returns the tomb's key."""
+        tomb = f"{TOMBS}{new_version()}.json"
+        self.objects.put_bytes(tomb, json.dumps({"versions": versions}).encode())
+        return tomb
 
     # ------------------------------------------------------------ sweep
 

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import io
 
+from typing import Protocol
+
 from storage.archive import Archive
-from storage.records import Located
+
+
+class StoredFile(Protocol):
+    """What names a stored object: a located instance, or a listed object."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def size(self) -> int: ...
 
 
 class _Ranges(io.RawIOBase):
     """Raw side of `open_reader`: each read is one ranged read of the object."""
 
-    def __init__(self, archive: Archive, located: Located) -> None:
+    def __init__(self, archive: Archive, located: StoredFile) -> None:
         self._archive = archive
         self._located = located
         self._at = 0
@@ -37,13 +47,13 @@ class _Ranges(io.RawIOBase):
         length = min(len(view), self._located.size - self._at)
         if length <= 0:
             return 0
-        data = self._archive.read(self._located, self._at, length)
+        data = self._archive.objects.read(self._located.key, self._at, length)
         view[: len(data)] = data
         self._at += len(data)
         return len(data)
 
 
-def open_reader(archive: Archive, located: Located, *, buffer: int = 1 << 20) -> io.BufferedReader:
+def open_reader(archive: Archive, located: StoredFile, *, buffer: int = 1 << 20) -> io.BufferedReader:
     """The instance's Part 10 file for reading and seeking; `buffer` bytes are fetched at a time.
 
     Reads raise ObjectMissing, ObjectDamaged, ObjectStoreUnavailable.

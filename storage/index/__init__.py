@@ -39,12 +39,13 @@ class Garbage:
 class Index(Protocol):
     """Rows by UID, blocking, shared by all threads. Every method may raise IndexUnavailable; writes also IndexFull."""
 
-    def add(self, record: InstanceRecord, *, replace: bool = False, announce: bool = True) -> Added:
+    def add(self, record: InstanceRecord, *, replace: bool = False, tomb: str = "", announce: bool = True) -> Added:
         """Make one instance findable: its row, its series' and study's, counters and change feed in one transaction.
 
         A row with the same data set digest makes it a duplicate: the record's own object, if it is another one, goes
         to the garbage. Other bytes, or another study or series, raise DuplicateConflict and change nothing, unless
-        `replace` allows other bytes within the same series. `announce` False writes no change: for a rebuild.
+        `replace` allows other bytes within the same series; `tomb` then is the key of the object that tells a rebuild
+        that the old version is gone. `announce` False writes no change: for a rebuild.
         """
 
     def find(self, sop_uid: str) -> Located | None:

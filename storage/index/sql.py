@@ -45,6 +45,7 @@ class Dialect:
 class _Addition:
     record: InstanceRecord
     replace: bool
+    tomb: str
     announce: bool
 
 
@@ -57,9 +58,9 @@ class SqlIndex:
         self._dialect = dialect
         self._additions: GroupCommit[_Addition, Added] = GroupCommit(self._add_group)
 
-    def add(self, record: InstanceRecord, *, replace: bool = False, announce: bool = True) -> Added:
+    def add(self, record: InstanceRecord, *, replace: bool = False, tomb: str = "", announce: bool = True) -> Added:
         """See `Index.add`."""
-        return self._additions.submit(_Addition(record, replace, announce))
+        return self._additions.submit(_Addition(record, replace, tomb, announce))
 
     def find(self, sop_uid: str) -> Located | None:
         """See `Index.find`."""
@@ -257,6 +258,7 @@ class SqlIndex:
                 addition.record,
                 self._dialect.insert_new,
                 replace=addition.replace,
+                tomb=addition.tomb,
                 announce=addition.announce,
             )
         except StorageError as refused:  # raised before anything was written

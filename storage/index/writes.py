@@ -45,13 +45,13 @@ GARBAGE_DELAY = 3600.0
 
 
 def add(
-    connection: Connection, record: InstanceRecord, insert_new: InsertNew, *, replace: bool, announce: bool
+    connection: Connection, record: InstanceRecord, insert_new: InsertNew, *, replace: bool, tomb: str, announce: bool
 ) -> Added:
     """See `Index.add`. Raises DuplicateConflict before anything is written, Raced when another writer was first."""
     now = time.time()
     live = connection.execute(_LIVE, {"uid": record.sop_uid}).one_or_none()
     if live is not None:
-        return _again(connection, record, live, now, replace=replace, announce=announce)
+        return _again(connection, record, live, now, replace=replace, tomb=tomb, announce=announce)
     study_row = _study(connection, record, insert_new, now)
     series_row = _series(connection, record, study_row.id, insert_new, now)
     made = connection.execute(
@@ -376,7 +376,14 @@ def _series(
 
 
 def _again(
-    connection: Connection, record: InstanceRecord, live: AnyRow, now: float, *, replace: bool, announce: bool
+    connection: Connection,
+    record: InstanceRecord,
+    live: AnyRow,
+    now: float,
+    *,
+    replace: bool,
+    tomb: str,
+    announce: bool,
 ) -> Added:
     """The SOP Instance UID is known: our own earlier commit, a duplicate, a replacement or a conflict."""
     if live.version == record.version:
@@ -388,7 +395,7 @@ def _again(
         return Added.DUPLICATE
     if not replace:
         raise DuplicateConflict(record.sop_uid, "different_bytes")
-    _discard(connection, live.version, live.object_key, now)
+    _discard(connection, live.version, live.object_key, now, tomb)
     connection.execute(update(instance).where(instance.c.id == live.id).values(**_instance_values(record)))
     if live.study_by == live.version:
         connection.execute(update(study).where(study.c.id == live.study_row).values(described_by=""))
@@ -399,9 +406,9 @@ def _again(
     return Added.REPLACED
 
 
-def _discard(connection: Connection, version: str, key: str, now: float) -> None:
+def _discard(connection: Connection, version: str, key: str, now: float, tomb: str = "") -> None:
     connection.execute(
-        insert(garbage).values(version=version, object_key=key, cleanup_after=now + GARBAGE_DELAY, tomb="")
+        insert(garbage).values(version=version, object_key=key, cleanup_after=now + GARBAGE_DELAY, tomb=tomb)
     )
 
 

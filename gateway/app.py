@@ -1,0 +1,207 @@
+"""The composition root: settings, archive, listeners; start and stop."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+
+import uvicorn
+from starlette.routing import BaseRoute, Mount, Router
+from starlette.types import ASGIApp
+
+from gateway import http, metrics, running
+from gateway.delete import describe_again
+from gateway.dicomweb.routes import routes as dicomweb_routes
+from gateway.dimse.server import DimseServer
+from gateway.errors import GatewayError
+from gateway.http import health
+from gateway.logs import get_logger
+from gateway.rebuild import PENDING
+from gateway.settings import BadSettings, Settings, check_exposure, split_address
+from gateway.ui.routes import routes as ui_routes
+from storage import Archive, open_archive
+from storage.errors import IndexStoreError, StorageError
+
+log = get_logger("app")
+
+COLLECT_EVERY = 60.0
+SWEEP_EVERY = 24 * 3600.0
+
+
+class RebuildPending(IndexStoreError):
+    """The index has to be rebuilt before it may be served: it is empty, or half filled, over a store with objects."""
+
+
+def gantry_version() -> str:
+    """The version of the installed distribution."""
+    try:
+        return version("gantry")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def open_from(settings: Settings) -> Archive:
+    """The archive that the settings name. Raises BadSettings, StorageError."""
+    try:
+        return open_archive(
+            settings.objects_url,
+            settings.index_url,
+            settings.spool,
+            endpoint=settings.s3_endpoint,
+            region=settings.s3_region,
+            replace=settings.duplicates == "replace",
+            delete_delay=settings.delete_delay,
+            reserve=settings.spool_reserve,
+        )
+    except ValueError as error:
+        raise BadSettings(f"objects or index: {error}") from error
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what is in flight, for `settings.grace` seconds at most.
+
+    Prints one line on standard output once both listeners accept. Raises BadSettings, StorageError.
+    """
+    check_exposure(settings)
+    archive = open_from(settings)
+    try:
+        if archive.index.note(PENDING) is not None:
+            raise RebuildPending("the index does not know all stored objects; run `gantry index rebuild` first")
+        Gateway(archive, settings).run()
+    finally:
+        archive.close()
+
+
+class Gateway:
+    """Both listeners and the housekeeping over one archive."""
+
+    def __init__(self, archive: Archive, settings: Settings) -> None:
+        self._archive = archive
+        self._settings = settings
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Serve in this thread until a signal says stop."""
+        # uvicorn raises the signal again once it is done; these handlers let the process go on to its clean end
+        signal.signal(signal.SIGTERM, _ignore)
+        signal.signal(signal.SIGINT, _ignore)
+        listener = _listen(self._settings.http)
+        dimse = DimseServer(self._archive, self._settings)
+        try:
+            host, port = dimse.start()
+        except OSError as error:
+            listener.close()
+            raise BadSettings(f"dimse: {self._settings.dimse} cannot be listened on: {error.strerror}") from error
+        url = f"http://{_shown(listener)}"
+        stopper = threading.Thread(target=self._stop_dimse, args=(dimse,), name="stop-dimse", daemon=True)
+        keeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
+        shown = f"[{host}]" if ":" in host else host
+        ready = f"gantry {gantry_version()} ready: {url} dimse {self._settings.aet}@{shown}:{port}"
+
+        def started() -> None:
+            running.announce(self._settings.data, url)
+            print(ready, flush=True)
+            log.info("ready", http=url, dimse=f"{host}:{port}")
+            stopper.start()
+            keeper.start()
+
+        server = _Server(_config(self._app(port), self._settings), started, self._stopping.set)
+        try:
+            server.run(sockets=[listener])
+        finally:
+            running.withdraw(self._settings.data)
+            self._stopping.set()
+            if stopper.is_alive():
+                stopper.join(self._settings.grace + 5)
+            log.info("stopped")
+
+    def _app(self, dimse_port: int) -> ASGIApp:
+        checks = [
+            ("objects", self._archive.objects.check),
+            ("index", self._archive.index.check),
+            ("stopping", self._check_stopping),
+        ]
+        routes: list[BaseRoute] = [
+            *health.routes(checks),
+            Mount("/dicomweb", routes=dicomweb_routes(self._archive, self._settings)),
+            *ui_routes(aet=self._settings.aet, dimse_port=dimse_port),
+        ]
+        return http.middleware(Router(routes, redirect_slashes=False), self._settings)
+
+    def _check_stopping(self) -> None:
+        if self._stopping.is_set():
+            raise StorageError("the gateway is stopping")
+
+    def _stop_dimse(self, dimse: DimseServer) -> None:
+        self._stopping.wait()
+        dimse.stop(self._settings.grace)
+
+    def _keep_house(self) -> None:
+        """Remove what is due, from time to time; a failure is a line in the log and another try later."""
+        swept = time.monotonic() - SWEEP_EVERY + 300.0  # not while clients wait for the first answers
+        while not self._stopping.wait(COLLECT_EVERY):
+            try:
+                describe_again(self._archive)
+                metrics.GARBAGE_COLLECTED.inc(self._archive.collect())
+                if time.monotonic() - swept >= SWEEP_EVERY:
+                    metrics.ORPHANS_REMOVED.inc(self._archive.sweep())
+                    swept = time.monotonic()
+            except (StorageError, GatewayError) as error:
+                log.warning("housekeeping", error=type(error).__name__)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, saying when it accepts and when it was told to stop."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], stopping: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = started
+        self._on_stopping = stopping
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.should_exit:
+            self._on_started()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._on_stopping()
+        super().handle_exit(sig, frame)
+
+
+def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(int(settings.grace), 1),
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+
+
+def _listen(address: str) -> socket.socket:
+    host, port = split_address(address)
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise BadSettings(f"http: {address} cannot be listened on: {error.strerror}") from error
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def _shown(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _ignore(_signal: int, _frame: FrameType | None) -> None:
+    return None

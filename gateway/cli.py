@@ -1,0 +1,192 @@
+"""The command `gantry`.
+
+Exit codes: 0 clean, 1 something was refused or failed, 2 bad settings, 3 the index cannot be used as it is,
+4 the data folder is in use.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+from gateway.logs import configure
+from gateway.settings import BadSettings, Settings, load
+from storage.errors import IndexBusy, SchemaRefused, StorageError
+
+app = typer.Typer(
+    name="gantry",
+    help="A DICOMweb imaging gateway: images in over DIMSE or STOW-RS, out over DICOMweb, pictures for people.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+index_app = typer.Typer(help="Look after the index.", no_args_is_help=True)
+app.add_typer(index_app, name="index")
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+output = Console(highlight=False, soft_wrap=True)
+
+Data = Annotated[Path | None, typer.Option("--data", help="Folder of everything kept locally (default: data).")]
+Objects = Annotated[str | None, typer.Option("--objects", help="Object store: file:///folder or s3://bucket/prefix.")]
+IndexUrl = Annotated[str | None, typer.Option("--index", help="Index: sqlite:////file or postgresql://user@host/name.")]
+Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from gateway.app import gantry_version
+
+        output.print(f"gantry {gantry_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """A DICOMweb imaging gateway."""
+
+
+@app.command()
+def serve(
+    data: Data = None,
+    http: Annotated[str | None, typer.Option("--http", help="HOST:PORT for HTTP (default 127.0.0.1:8080).")] = None,
+    dimse: Annotated[str | None, typer.Option("--dimse", help="HOST:PORT for DIMSE (default 127.0.0.1:11112).")] = None,
+    aet: Annotated[str | None, typer.Option("--aet", help="AE title of this gateway (default GANTRY).")] = None,
+    objects: Objects = None,
+    index: IndexUrl = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Processes that serve (1).")] = None,
+    config: Config = None,
+    insecure: Annotated[
+        bool | None, typer.Option("--insecure", help="Listen beyond loopback without authentication.")
+    ] = None,
+) -> None:
+    """Run the gateway until SIGTERM or Ctrl-C."""
+    flags = {"data": data, "http": http, "dimse": dimse, "aet": aet, "objects": objects, "index": index}
+    with _exit_codes():
+        settings = _load({**flags, "workers": workers, "insecure": insecure}, config)
+        from gateway.app import serve as run
+
+        run(settings)
+
+
+@app.command("import")
+def import_command(
+    paths: Annotated[list[Path], typer.Argument(help="Folders, files, zip archives, DICOMDIRs.", metavar="PATH...")],
+    data: Data = None,
+    objects: Objects = None,
+    index: IndexUrl = None,
+    config: Config = None,
+) -> None:
+    """Store the DICOM files below PATH; into the running gateway when one runs on the data folder."""
+    from gateway import importer, running
+    from gateway.app import open_from
+    from gateway.caller import Caller
+
+    with _exit_codes():
+        settings = _load({"data": data, "objects": objects, "index": index}, config)
+        try:
+            found = list(importer.candidates(paths))
+        except FileNotFoundError as error:
+            _fail(2, str(error))
+        archive = None
+        try:
+            archive = open_from(settings)
+            target = importer.into_archive(
+                archive,
+                Caller(name="import", door="cli"),
+                max_bytes=settings.max_object_bytes,
+                accept_unknown_classes=settings.accept_unknown_classes,
+            )
+        except IndexBusy:
+            url = running.address(settings.data)
+            if url is None:
+                raise
+            target = running.Running(url, settings.token)
+        try:
+            with _bar(DownloadColumn()) as bar:
+                task = bar.add_task("Importing", total=sum(candidate.size for candidate in found))
+                summary = importer.import_files(found, target, lambda size: bar.advance(task, size))
+        finally:
+            if archive is not None:
+                archive.close()
+    _report(summary)
+    raise typer.Exit(1 if summary.refused else 0)
+
+
+@index_app.command("rebuild")
+def index_rebuild(data: Data = None, objects: Objects = None, index: IndexUrl = None, config: Config = None) -> None:
+    """Make the index again from the stored objects. Goes on where an interrupted rebuild stopped."""
+    from gateway.app import open_from
+    from gateway.rebuild import rebuild
+
+    with _exit_codes():
+        archive = open_from(_load({"data": data, "objects": objects, "index": index}, config))
+        try:
+            with _bar(MofNCompleteColumn()) as bar:
+                task = bar.add_task("Reading objects", total=None)
+                report = rebuild(archive, lambda count: bar.advance(task, count))
+            studies, series, instances = archive.index.count()
+        finally:
+            archive.close()
+    output.print(f"{instances} instances in {series} series of {studies} studies")
+    for key in report.conflicts:
+        errors.print(f"conflict: {key} holds other bytes of an instance that an older object has", markup=False)
+    for key in report.unreadable:
+        errors.print(f"unreadable: {key}", markup=False)
+    raise typer.Exit(2 if report.conflicts or report.unreadable else 0)
+
+
+def _load(flags: dict[str, Any], config: Path | None) -> Settings:
+    settings = load(flags, config)
+    configure(settings.log_level)
+    return settings
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """What can go wrong before work begins, as one line and an exit code."""
+    from gateway.app import RebuildPending
+
+    try:
+        yield
+    except BadSettings as error:
+        _fail(2, f"bad settings: {error}")
+    except (SchemaRefused, RebuildPending) as error:
+        _fail(3, str(error))
+    except IndexBusy as error:
+        _fail(4, f"{error}; stop it first")
+    except StorageError as error:
+        _fail(1, str(error))
+
+
+def _fail(code: int, message: str) -> NoReturn:
+    errors.print(f"gantry: {message}", markup=False)
+    raise typer.Exit(code)
+
+
+def _bar(column: DownloadColumn | MofNCompleteColumn) -> Progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), column)
+    return Progress(*columns, console=errors, transient=True, disable=not sys.stderr.isatty())
+
+
+def _report(summary: Any) -> None:
+    counts = [f"{number} {outcome}" for outcome, number in sorted(summary.outcomes.items(), reverse=True)]
+    counts.append(f"{len(summary.refused)} refused")
+    counts.append(f"{summary.skipped} skipped (no DICOM files)")
+    output.print(f"{summary.files} files: {', '.join(counts)}")
+    for name, reason in summary.refused:
+        errors.print(f"refused {name}: {reason}", markup=False)

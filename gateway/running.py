@@ -1,0 +1,84 @@
+"""The gateway that runs on a data folder at this moment: where it listens, and how to hand it files.
+
+`gantry serve` leaves its address in the folder; a command that finds the index in use sends to it instead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import urllib3
+
+from gateway.errors import GatewayError, Refused, Unavailable
+
+FILE = "gateway.json"
+BOUNDARY = "gantry-import-3f1d0a52b6c84e0f"
+CHUNK = 1 << 20
+
+
+def announce(data: Path, http_url: str) -> None:
+    """Leave the address in the data folder."""
+    data.mkdir(parents=True, exist_ok=True)
+    (data / FILE).write_text(json.dumps({"http": http_url, "pid": os.getpid()}))
+
+
+def withdraw(data: Path) -> None:
+    """Take the address away."""
+    (data / FILE).unlink(missing_ok=True)
+
+
+def address(data: Path) -> str | None:
+    """The HTTP address of the gateway on this folder, if one said so."""
+    try:
+        return str(json.loads((data / FILE).read_text())["http"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+class Running:
+    """A target for `importer`: the running gateway, by STOW-RS (PS3.18 10.5), one instance a request."""
+
+    def __init__(self, http_url: str, token: str | None) -> None:
+        self._url = f"{http_url}/dicomweb/studies"
+        self._pool = urllib3.PoolManager(maxsize=8, retries=False, timeout=urllib3.Timeout(connect=5, read=300))
+        self._headers = {
+            "Content-Type": f'multipart/related; type="application/dicom"; boundary={BOUNDARY}',
+            "Accept": "application/dicom+json",
+        }
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+
+    def __call__(self, stream: BinaryIO) -> str:
+        """Store one Part 10 file; the answer tells no duplicate from a new instance, so both count as stored."""
+        try:
+            answer = self._pool.request("POST", self._url, body=_multipart(stream), headers=self._headers)
+        except urllib3.exceptions.HTTPError as error:
+            raise Unavailable("the running gateway does not answer") from error
+        if answer.status == 200:
+            return "stored"
+        raise _refusal(answer)
+
+
+def _multipart(stream: BinaryIO) -> Iterator[bytes]:
+    yield f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+    while chunk := stream.read(CHUNK):
+        yield chunk
+    yield f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def _refusal(answer: urllib3.BaseHTTPResponse) -> GatewayError:
+    try:
+        body: dict[str, Any] = json.loads(answer.data)
+    except ValueError:
+        return Unavailable(f"the running gateway answered {answer.status}")
+    failures = [item for tag in ("00081198", "0008119A") for item in body.get(tag, {}).get("Value", [])]
+    codes = [code for item in failures for code in item.get("00081197", {}).get("Value", [])]
+    if not codes:
+        return Unavailable(f"the running gateway answered {answer.status}: {body.get('detail', '')}")
+    refused = Refused("the running gateway refused it")
+    refused.code = int(codes[0])
+    return refused

@@ -1,0 +1,190 @@
+"""All settings, read once at start: a TOML file, then `GANTRY_*` environment variables, then flags; later ones win.
+
+`docs/settings.md` lists them; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+GIB = 1 << 30
+
+
+class BadSettings(Exception):
+    """A setting is wrong; the message names its key."""
+
+
+class Peer(BaseModel):
+    """A known DICOM node: who may call, and where C-MOVE may send to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    aet: str = Field(min_length=1, max_length=16, description="AE title of the node.")
+    host: str = Field(min_length=1, description="Host name or address it listens on and calls from.")
+    port: int = Field(ge=1, le=65535, description="TCP port it listens on.")
+
+
+class Settings(BaseSettings):
+    """The settings. Frozen: nothing changes them after start."""
+
+    model_config = SettingsConfigDict(env_prefix="GANTRY_", frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    data: Path = Field(Path("data"), description="Folder of everything that is kept locally: index, objects, spool.")
+    http: str = Field("127.0.0.1:8080", description="HOST:PORT of the HTTP listener; port 0 takes any free port.")
+    dimse: str = Field("127.0.0.1:11112", description="HOST:PORT of the DIMSE listener; port 0 takes any free port.")
+    aet: str = Field("GANTRY", min_length=1, max_length=16, description="AE title of this gateway.")
+    objects: str = Field("", description="Object store: file:///folder or s3://bucket/prefix; empty: DATA/objects.")
+    index: str = Field("", description="Index: sqlite:////file or postgresql://user@host/name; empty: DATA/index.db.")
+    workers: int = Field(1, ge=1, le=1, description="Processes that serve. More than one is not available yet.")
+    s3_endpoint: str | None = Field(None, description="URL of the S3 server; empty: Amazon's.")
+    s3_region: str | None = Field(None, description="Region of the bucket; empty: the usual AWS chain.")
+    public_url: str | None = Field(None, description="URL under which clients reach the gateway, for links in answers.")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins whose pages may use the API, separated by commas."
+    )
+    token: str | None = Field(
+        None, min_length=16, repr=False, description="Bearer token that every request for data must carry."
+    )
+    insecure: bool = Field(False, description="Allow listening beyond loopback without authentication.")
+    calling_aets: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="AE titles that may open associations, besides the peers; empty on loopback: any."
+    )
+    require_called_aet: bool = Field(True, description="Refuse associations that call another AE title than AET.")
+    peers: tuple[Peer, ...] = Field((), description="Known DICOM nodes ([[peers]] in the TOML file).")
+    max_associations: int = Field(100, ge=1, le=10_000, description="DICOM associations open at the same time.")
+    accept_unknown_classes: bool = Field(True, description="Store private and unknown SOP classes too.")
+    max_object_bytes: int = Field(16 * GIB, ge=1024, description="Largest instance that is accepted, in bytes.")
+    max_request_bytes: int = Field(64 * GIB, ge=1024, description="Largest STOW-RS request, in bytes.")
+    body_timeout: float = Field(
+        30.0, gt=0, description="Seconds that a request body may stand still before it is given up."
+    )
+    duplicates: Literal["refuse", "replace"] = Field(
+        "refuse", description="What to do with other bytes under a known SOP Instance UID."
+    )
+    delete_delay: float = Field(259_200.0, ge=0, description="Seconds that the bytes of deleted instances are kept.")
+    spool_reserve: int = Field(
+        32 << 20, ge=0, description="Bytes of the spool's disk that are left free, so that the index can go on."
+    )
+    empty_search: Literal[204, 200] = Field(204, description="Status of a search without results; 200 answers [].")
+    retrieve_default: Literal["explicit", "stored"] = Field(
+        "explicit",
+        description="Transfer syntax of retrieved instances when the client names none: as PS3.18 says, or as stored.",
+    )
+    grace: float = Field(30.0, ge=0, description="Seconds that work in flight may take to finish at a stop.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+
+    @field_validator("cors_origins", "calling_aets", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("empty_search", mode="before")
+    @classmethod
+    def _status(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.isdigit() else value
+
+    @field_validator("http", "dimse")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        split_address(value)
+        return value
+
+    @field_validator("aet")
+    @classmethod
+    def _title(cls, value: str) -> str:
+        title = value.strip()
+        if not title or not title.isascii() or not title.isprintable() or "\\" in title:
+            raise ValueError("an AE title has 1 to 16 printable ASCII characters, no backslash")
+        return title
+
+    @property
+    def objects_url(self) -> str:
+        """The object store's URL, the default worked out."""
+        return self.objects or (self.data.resolve() / "objects").as_uri()
+
+    @property
+    def index_url(self) -> str:
+        """The index's URL, the default worked out."""
+        return self.index or f"sqlite:///{self.data.resolve() / 'index.db'}"
+
+    @property
+    def spool(self) -> Path:
+        """Folder of files being received: on the object store's own file system where that is a folder."""
+        return self.data.resolve() / "spool"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then environment, then the TOML file that `load` names."""
+        sources = (init_settings, env_settings)
+        file = settings_cls.model_config.get("toml_file")
+        return (*sources, TomlConfigSettingsSource(settings_cls)) if file else sources
+
+
+def load(flags: Mapping[str, Any] | None = None, config: Path | None = None) -> Settings:
+    """The settings from `config`, the environment and `flags` (None values are flags not given). Raises BadSettings."""
+    kind: type[Settings] = Settings
+    if config is not None:
+        if not config.is_file():
+            raise BadSettings(f"config: there is no file {config}")
+        kind = type("Settings", (Settings,), {"model_config": {**Settings.model_config, "toml_file": config}})
+    try:
+        return kind(**{key: value for key, value in (flags or {}).items() if value is not None})
+    except ValidationError as error:
+        wrong = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
+        raise BadSettings("; ".join(wrong)) from error
+    except ValueError as error:  # a TOML file that is none
+        raise BadSettings(f"config: {error}") from error
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`HOST:PORT` or `[IPv6]:PORT` in two. Raises ValueError."""
+    host, colon, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ValueError("an address has the form HOST:PORT")
+    return host, int(port)
+
+
+def is_loopback(address: str) -> bool:
+    """Does this HOST:PORT accept connections from this machine only."""
+    host, _ = split_address(address)
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuse to listen beyond this machine without authentication (S-70). Raises BadSettings naming what is missing."""
+    if settings.insecure:
+        return
+    if not is_loopback(settings.http) and not settings.token:
+        raise BadSettings(
+            f"token: {settings.http} can be reached from other machines; set GANTRY_TOKEN, or --insecure to run open"
+        )
+    if not is_loopback(settings.dimse) and not (settings.calling_aets or settings.peers):
+        raise BadSettings(
+            f"calling_aets: {settings.dimse} can be reached from other machines; set GANTRY_CALLING_AETS or [[peers]], "
+            "or --insecure to let any AE title in"
+        )
