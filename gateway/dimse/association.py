@@ -1,0 +1,221 @@
+"""One association as its acceptor: a single thread that reads, serves and answers (PS3.7 7, PS3.8 7).
+
+It takes the place of pynetdicom's `Association`, whose loop sleeps a millisecond between looks at its queues; service
+classes, events and the state machine stay the library's. Of the library's events, only those of association control
+and of the services are triggered: none per PDU.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, cast
+from uuid import uuid4
+
+from pynetdicom import evt
+from pynetdicom._globals import MODE_ACCEPTOR
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_STORE
+from pynetdicom.pdu_primitives import A_ASSOCIATE, A_RELEASE
+from pynetdicom.service_class import (
+    ServiceClass,
+    StorageServiceClass,
+    VerificationServiceClass,
+)
+from structlog.contextvars import bound_contextvars
+
+from gateway.caller import Caller
+from gateway.dimse.messages import Messages
+from gateway.dimse.negotiation import FIND_CLASSES, VERIFICATION, Negotiation, Policy, Rejection
+from gateway.dimse.provider import TRANSFER, Provider, deadline
+from gateway.dimse.requests import ProtocolError
+from gateway.dimse.transport import Connection, PeerLost, Woken
+from gateway.logs import get_logger
+
+if TYPE_CHECKING:
+    from pynetdicom.ae import ApplicationEntity
+    from pynetdicom.dimse_primitives import DIMSEPrimitive
+
+    from gateway.dimse.c_store import Reception
+    from gateway.dimse.limits import Limits
+
+log = get_logger(__name__)
+
+STOPPED, TIMED_OUT, PROTOCOL_ERROR, FAILED = "stopped", "timeout", "protocol_error", "failed"
+NOT_SPECIFIED = 0
+"""Reason of an A-ABORT by the service provider (PS3.8 Table 9-26)."""
+
+
+class Registry(Protocol):
+    """Who keeps count of the associations."""
+
+    def admit(self, association: Acceptor) -> Rejection | None:
+        """Give the association one of the places for established ones, or say why not."""
+
+    def ended(self, association: Acceptor, outcome: str) -> None:
+        """The association needs its place no more."""
+
+
+class Acceptor(Association):
+    """An association that a peer requests of us. `start()` runs it in its own thread.
+
+    `association_id` stands on every log line. `rejection` tells how it was rejected, when it was. `extended` is what
+    SOP Class Extended Negotiation agreed on, by SOP class. `find_service` answers C-FIND.
+    """
+
+    def __init__(
+        self,
+        ae: ApplicationEntity,
+        accepted: socket.socket,
+        registry: Registry,
+        reception: Reception,
+        find_service: Callable[[Acceptor], ServiceClass],
+        policy: Policy,
+        limits: Limits,
+        stop_signal: int,
+    ) -> None:
+        super().__init__(ae, MODE_ACCEPTOR)
+        self.association_id = uuid4().hex[:16]
+        self.name = f"association-{self.association_id}"
+        self.policy = policy
+        self.limits = limits
+        self.reception = reception
+        self.find_service = find_service
+        self.rejection: Rejection | None = None
+        self.extended: dict[str, bytes] = {}
+        self.acse = Negotiation(self)
+        self.dul = self.provider = Provider(self)
+        self.dimse = self.messages = Messages(self, reception)
+        self._registry = registry
+        self._failure: Exception | None = None
+        self._hung_up = False
+        self._request_deadline = deadline(limits.request_seconds)
+        reception.bind(self)
+        self.set_socket(Connection(self, accepted, stop_signal, limits))
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks, for the use cases."""
+        return Caller(self.requestor.ae_title, "dimse", self.requestor.address, self.association_id)
+
+    def context(self, context_id: int) -> tuple[str, str]:
+        """Abstract and transfer syntax of an accepted presentation context. Raises ProtocolError."""
+        if (context := self._accepted_cx.get(context_id)) is None:
+            raise ProtocolError(ProtocolError.INVALID_PARAMETER, "no such presentation context was accepted")
+        return cast(str, context.abstract_syntax), context.transfer_syntax[0]
+
+    def admit(self) -> Rejection | None:
+        """Ask for a place among the established associations."""
+        return self._registry.admit(self)
+
+    def fail(self, error: PeerLost | ProtocolError) -> None:
+        """End the association with `error` as soon as the service that runs has returned."""
+        self._failure = error
+        self.is_established = False
+
+    def hang_up(self) -> None:
+        """Make the association end, from another thread."""
+        self._hung_up = True
+        self.provider.connection.hang_up()
+
+    def run_reactor(self) -> None:
+        """The association from its first PDU to the end of the connection."""
+        with bound_contextvars(association_id=self.association_id):
+            outcome = FAILED
+            try:
+                outcome = self._converse()
+            except PeerLost as lost:
+                outcome = self._lost(lost)
+            except ProtocolError as error:
+                log.warning("protocol_error", what=str(error), abort_reason=error.reason)
+                self.provider.refuse(error.reason)
+                outcome = PROTOCOL_ERROR
+            except Exception as error:
+                # The thread's last line: whatever it is, the peer gets an A-ABORT and we a name, not a traceback.
+                log.error("association_failed", error=type(error).__name__)
+                self.provider.refuse(NOT_SPECIFIED)
+            finally:
+                self.is_established = False
+                self.reception.close()
+                self._registry.ended(self, outcome)
+                log.info("association_ended", outcome=outcome, stored=self.reception.stored)
+                self.provider.close()
+
+    def kill(self) -> None:
+        """End the loop; the library calls this from `abort()`."""
+        self._kill = True
+        self.is_established = False
+
+    def _lost(self, lost: PeerLost) -> str:
+        """The connection is gone, or we hung up: say so to a peer that can still hear it."""
+        if self._hung_up:
+            self.provider.refuse(NOT_SPECIFIED)
+            return STOPPED
+        if lost.reason != "too_slow":
+            return lost.reason
+        if self.provider.state == TRANSFER:
+            self.provider.refuse(NOT_SPECIFIED)
+        return TIMED_OUT
+
+    def _converse(self) -> str:
+        self.provider.act()
+        while (primitive := self.provider.indication()) is None and not self.provider.ended():
+            self.provider.read(self._request_deadline)
+        if not isinstance(primitive, A_ASSOCIATE):
+            return "aborted"
+        self.requestor.primitive = primitive
+        evt.trigger(self, evt.EVT_REQUESTED, {})
+        self.acse.negotiate_association()
+        if not self.is_established:
+            log.info("association_rejected", rejection=self.rejection, **self._peer())
+            return "rejected" if self.rejection else "connection_lost"
+        log.info("association_accepted", contexts=len(self._accepted_cx), **self._peer())
+        return self._serve_until_end()
+
+    def _peer(self) -> dict[str, object]:
+        return {"calling_aet": self.requestor.ae_title, "address": self.requestor.address}
+
+    def _serve_until_end(self) -> str:
+        """Read and answer until the peer releases or aborts, or one of us gives up."""
+        while not self._kill:
+            if not self.messages.in_message:
+                woken = self.provider.wait(self.limits.idle_seconds)
+                if woken is not Woken.DATA:
+                    self.provider.refuse(NOT_SPECIFIED)
+                    return STOPPED if woken is Woken.STOPPING else TIMED_OUT
+            self.provider.read(deadline(self.limits.pdu_seconds))
+            while (message := self.messages.next_message()) is not None:
+                self._answer(*message)
+            primitive = self.provider.indication()
+            if isinstance(primitive, A_RELEASE):
+                self.acse.send_release(is_response=True)
+                self.is_released = True
+                evt.trigger(self, evt.EVT_RELEASED, {})
+                return "released"
+            if primitive is not None:
+                self.is_aborted = True
+                evt.trigger(self, evt.EVT_ABORTED, {})
+                return "aborted"
+        return FAILED
+
+    def _answer(self, context_id: int, request: DIMSEPrimitive) -> None:
+        """Let the service class answer one request (PS3.7 9.1)."""
+        abstract_syntax, _ = self.context(context_id)
+        if not request.is_valid_request:
+            raise ProtocolError(ProtocolError.INVALID_PARAMETER, "the request lacks a mandatory parameter")
+        service = self._service(request, abstract_syntax)
+        self.messages.serving = request.MessageID
+        service.SCP(request, self._accepted_cx[context_id])
+        self.messages.serving = None
+        self.messages.cancel_req = {}
+        if self._failure is not None:
+            raise self._failure
+
+    def _service(self, request: DIMSEPrimitive, abstract_syntax: str) -> ServiceClass:
+        if isinstance(request, C_STORE) and self.policy.is_storage(abstract_syntax):
+            return StorageServiceClass(self)
+        if isinstance(request, C_FIND) and abstract_syntax in FIND_CLASSES:
+            return self.find_service(self)
+        if isinstance(request, C_ECHO) and abstract_syntax == VERIFICATION:
+            return VerificationServiceClass(self)
+        raise ProtocolError(ProtocolError.UNEXPECTED_PDU, "no such operation on this presentation context")

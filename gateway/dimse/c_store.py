@@ -1,0 +1,139 @@
+"""C-STORE: what a peer sends becomes an `Incoming`, fragment by fragment, and then one call of the store use case.
+
+PS3.4 B, PS3.7 9.1.1. Success is answered only after object and index row are durable.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, cast
+
+from pydicom.dataset import Dataset
+from pynetdicom.dimse_primitives import C_STORE
+
+from gateway import metrics
+from gateway.dicom.part10 import FileMeta
+from gateway.dicom.uids import is_uid
+from gateway.dimse import statuses
+from gateway.dimse.transport import PeerLost
+from gateway.errors import ClassNotSupported, InvalidInstance, Refused
+from gateway.logs import get_logger
+from gateway.store import Incoming, receive, store
+from storage.archive import Archive
+
+if TYPE_CHECKING:
+    from pynetdicom.events import Event
+
+    from gateway.dimse.association import Acceptor
+
+log = get_logger(__name__)
+
+COMMAND = "C-STORE"
+
+
+class Reception:
+    """Receives the data sets of one association's C-STORE requests, one after the other.
+
+    A data set that is refused while it arrives is read to its end and thrown away, so that the peer gets its status
+    and may go on; beyond `max_bytes` more of it, the association is given up. `stored` counts what was accepted.
+    """
+
+    def __init__(self, archive: Archive, *, max_bytes: int, accept_unknown_classes: bool) -> None:
+        self.stored = 0
+        self._archive = archive
+        self._max_bytes = max_bytes
+        self._accept_unknown_classes = accept_unknown_classes
+        self._association: Acceptor | None = None
+        self._incoming: Incoming | None = None
+        self._refused: Refused | None = None
+        self._discarded = 0
+
+    def bind(self, association: Acceptor) -> None:
+        """Say which association this is for."""
+        self._association = association
+
+    def begin(self, request: C_STORE, context_id: int) -> None:
+        """Open a spool file for the data set of `request`. Raises ProtocolError for a context that was not accepted."""
+        assert self._association is not None
+        self.close()
+        abstract_syntax, transfer_syntax = self._association.context(context_id)
+        sop_class_uid, sop_uid = str(request.AffectedSOPClassUID or ""), str(request.AffectedSOPInstanceUID or "")
+        self._refused, self._discarded = None, 0
+        try:
+            if sop_class_uid != abstract_syntax:
+                raise ClassNotSupported("Affected SOP Class is not that of the presentation context", 0x00000002)
+            if not is_uid(sop_uid):
+                raise InvalidInstance("Affected SOP Instance UID is malformed", 0x00001000)
+            self._incoming = receive(self._archive, max_bytes=self._max_bytes)
+            meta = FileMeta(sop_class_uid, sop_uid, transfer_syntax)
+            self._incoming.begin(meta, self._association.requestor.ae_title)
+        except Refused as refused:
+            self._refuse(refused)
+
+    def write(self, fragment: memoryview) -> None:
+        """Take the next bytes of the data set. Raises PeerLost when a refused one does not end."""
+        if self._incoming is not None:
+            try:
+                self._incoming.write(fragment)
+            except Refused as refused:
+                self._refuse(refused)
+        else:
+            self._discarded += len(fragment)
+            if self._discarded > self._max_bytes:
+                raise PeerLost("too_large")
+
+    def close(self) -> None:
+        """Drop the spool file, unless the object store took it."""
+        if self._incoming is not None:
+            self._incoming.close()
+            self._incoming = None
+
+    def answer(self, event: Event) -> Dataset:
+        """Store what was received and give the status of the C-STORE response (PS3.4 B.2.3)."""
+        assert self._association is not None
+        started = perf_counter()
+        request = cast(C_STORE, event.request)
+        affected = (str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
+        try:
+            answer = self._store(affected)
+        finally:
+            self.close()
+        metrics.OPERATION_SECONDS.labels(command=COMMAND).observe(perf_counter() - started)
+        return answer
+
+    def _store(self, affected: tuple[str, str]) -> Dataset:
+        assert self._association is not None
+        try:
+            if self._refused is not None or self._incoming is None:
+                raise self._refused or InvalidInstance("no data set was received")
+            stored = store(
+                self._archive,
+                self._incoming,
+                self._association.caller,
+                affected=affected,
+                accept_unknown_classes=self._accept_unknown_classes,
+            )
+        except statuses.KNOWN_ERRORS as error:
+            status = statuses.store_status(error)
+            reason = getattr(error, "reason", type(error).__name__)
+            return self._failed(status, reason, affected, statuses.refusal(status, error))
+        except Exception as error:
+            # A fault of ours must not cost the peer its association, nor put a traceback into the library's log.
+            answer = statuses.response(statuses.PROCESSING_FAILURE, "internal error")
+            return self._failed(statuses.PROCESSING_FAILURE, type(error).__name__, affected, answer)
+        self.stored += 1
+        metrics.OPERATIONS.labels(command=COMMAND, status="0000").inc()
+        log.debug("stored", sop_uid=stored.sop_uid, outcome=stored.outcome)
+        return statuses.response(statuses.SUCCESS)
+
+    def _failed(self, status: int, reason: str, affected: tuple[str, str], answer: Dataset) -> Dataset:
+        metrics.OPERATIONS.labels(command=COMMAND, status=f"{status:04X}").inc()
+        sop_uid = affected[1] if is_uid(affected[1]) else ""
+        log.warning("store_refused", status=f"{status:04X}", reason=reason, sop_uid=sop_uid)
+        return answer
+
+    def _refuse(self, refused: Refused) -> None:
+        """Remember why, and free the disk at once."""
+        self.close()
+        self._refused = refused
+        metrics.STORES.labels(door="dimse", outcome=refused.reason).inc()

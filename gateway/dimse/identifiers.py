@@ -1,0 +1,310 @@
+"""Identifiers of C-FIND: what is asked, and how a match is answered (PS3.4 C.4.1.1.3, C.4.1.2).
+
+A request becomes an `Asked`, which holds the query and the requested keys; each match becomes the bytes of a response
+identifier. Nothing of an identifier is ever logged.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+from pydicom.charset import python_encoding
+
+from gateway.dicom.charset import decode, decode_pn
+from gateway.dicom.elements import Element, read_elements
+from gateway.dicom.uids import SYNTAXES
+from gateway.dicom.vr import LONG_FORM
+from gateway.errors import BadRequest
+from storage.attributes import ATTRIBUTES, BY_KEYWORD, SEQUENCES, UNIQUE_KEYS, Attribute, Level
+from storage.query import (
+    MATCHABLE_COMPUTED,
+    Between,
+    Condition,
+    Equals,
+    MomentBetween,
+    Query,
+    combined_range,
+    one_of,
+)
+from storage.records import Item, Match, Value
+
+CHARACTER_SET, LEVEL, RETRIEVE_AET, AVAILABILITY = 0x00080005, 0x00080052, 0x00080054, 0x00080056
+TIMEZONE = "TimezoneOffsetFromUTC"
+_NOT_KEYS = frozenset({CHARACTER_SET, LEVEL, 0x00080053, RETRIEVE_AET, AVAILABILITY})
+_BY_TAG: Mapping[int, Attribute] = {a.tag: a for a in ATTRIBUTES if a.sequence is None}
+_SEQUENCE_NAMES: Mapping[int, str] = {tag: keyword for keyword, tag in SEQUENCES.items()}
+_IN_SEQUENCE: Mapping[tuple[str, int], Attribute] = {(a.sequence, a.tag): a for a in ATTRIBUTES if a.sequence}
+_MOMENTS = (
+    ("StudyDate", "StudyTime"),
+    ("SeriesDate", "SeriesTime"),
+    ("ContentDate", "ContentTime"),
+    ("PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime"),
+)
+_ENCODABLE = frozenset(
+    {*(f"ISO_IR {number}" for number in (100, 101, 109, 110, 126, 127, 138, 144, 148, 166, 192, 203)), "GB18030", "GBK"}
+)
+"""Defined terms of Specific Character Set that we answer in (PS3.3 C.12.1.1.2); for all others, UTF-8."""
+_UTF8 = "ISO_IR 192"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """An information model: its top level (PS3.4 C.6.1, C.6.2), and what extended negotiation agreed on (C.5.1.1)."""
+
+    top: Level
+    relational: bool = False
+    combined_times: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A requested key in the order of tags. `attribute` is None for one that we do not have, or not at this level.
+
+    `items` are the keys within a sequence.
+    """
+
+    tag: int
+    vr: str
+    attribute: Attribute | None = None
+    sequence: str | None = None
+    items: tuple[Key, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A C-FIND request understood. `lower` are conditions on levels below (relational queries only).
+
+    `unsupported` tells that an optional key was not supported, for matching or for return: responses are FF01.
+    """
+
+    query: Query
+    lower: tuple[Condition, ...]
+    keys: tuple[Key, ...]
+    charsets: tuple[str, ...]
+    unsupported: bool
+
+
+def understand(identifier: bytes, transfer_syntax_uid: str, model: Model) -> Asked:
+    """Read a request identifier. Raises NotUnderstood, BadRequest (names the key), QueryRefused."""
+    syntax = SYNTAXES[transfer_syntax_uid]
+    elements = read_elements(
+        BytesIO(identifier), 0, len(identifier), implicit=not syntax.explicit, little_endian=syntax.little_endian
+    )
+    return _Reading(elements, model, little_endian=syntax.little_endian).asked()
+
+
+class _Reading:
+    def __init__(self, elements: Sequence[Element], model: Model, *, little_endian: bool) -> None:
+        self._elements = elements
+        self._model = model
+        self._short = struct.Struct("<H" if little_endian else ">H")
+        self._charsets: tuple[str, ...] = ()
+        self._conditions: list[Condition] = []
+        self._lower: list[Condition] = []
+        self._texts: dict[str, str] = {}
+        self._unsupported = False
+
+    def asked(self) -> Asked:
+        by_tag = {element.tag: element for element in self._elements}
+        if (charset := by_tag.get(CHARACTER_SET)) is not None:
+            self._charsets = tuple(term.strip() for term in _ascii(charset).split("\\") if term.strip())
+        self._level = self._read_level(by_tag.get(LEVEL))
+        keys = [self._key(element) for element in self._elements]
+        if not self._model.relational:
+            self._check_hierarchy()
+        if self._model.combined_times:
+            self._combine()
+        wanted = frozenset(key.attribute.keyword for key in keys if key and key.attribute)
+        query = Query(self._level, tuple(self._conditions), wanted=wanted)
+        kept = tuple(key for key in keys if key is not None)
+        return Asked(query, tuple(self._lower), kept, self._charsets, self._unsupported)
+
+    def _read_level(self, element: Element | None) -> Level:
+        name = _ascii(element) if element is not None else ""
+        try:
+            level = Level[name]
+        except KeyError:
+            raise BadRequest("QueryRetrieveLevel", "Query/Retrieve Level is missing or unknown") from None
+        if level < self._model.top:
+            raise BadRequest("QueryRetrieveLevel", f"{name} is no level of this information model")
+        return level
+
+    def _key(self, element: Element) -> Key | None:
+        if element.tag in _NOT_KEYS:
+            return Key(element.tag, element.vr) if element.tag == AVAILABILITY else None
+        if element.tag in _SEQUENCE_NAMES and element.items is not None:
+            return self._sequence(element)
+        if element.items is not None:
+            self._unsupported = True
+            return Key(element.tag, "SQ")
+        attribute = _BY_TAG.get(element.tag)
+        if attribute is None:
+            self._unsupported = True
+            return Key(element.tag, element.vr)
+        self._match(attribute, self._text(element, attribute))
+        if attribute.level > self._level:
+            self._unsupported = True
+            return Key(element.tag, attribute.vr)
+        return Key(element.tag, attribute.vr, attribute)
+
+    def _sequence(self, element: Element) -> Key:
+        """Sequence matching: one item with the keys to be matched in it (PS3.4 C.2.2.2.6)."""
+        name = _SEQUENCE_NAMES[element.tag]
+        assert element.items is not None
+        if len(element.items) > 1:
+            raise BadRequest(name, f"{name}: one item at most is allowed in a sequence key")
+        items = []
+        for inner in element.items[0] if element.items else []:
+            attribute = _IN_SEQUENCE.get((name, inner.tag))
+            if attribute is None:
+                self._unsupported = True
+                items.append(Key(inner.tag, "SQ" if inner.items is not None else inner.vr))
+                continue
+            self._match(attribute, self._text(inner, attribute))
+            items.append(Key(inner.tag, attribute.vr, attribute))
+        known = [a for (sequence, _), a in _IN_SEQUENCE.items() if sequence == name]
+        if known[0].level > self._level:
+            self._unsupported = True
+            return Key(element.tag, "SQ")
+        return Key(element.tag, "SQ", sequence=name, items=tuple(items) or tuple(Key(a.tag, a.vr, a) for a in known))
+
+    def _match(self, attribute: Attribute, text: str) -> None:
+        """Add the condition of one key, if it has a value to be matched."""
+        if not text:
+            return
+        if attribute.keyword == TIMEZONE or (attribute.computed and attribute.keyword not in MATCHABLE_COMPUTED):
+            self._unsupported = True  # returned, but no matching key
+            return
+        condition = one_of(attribute, text.split("\\"))
+        self._texts[attribute.keyword] = text
+        if condition is None:
+            return
+        if attribute.level <= self._level:
+            self._conditions.append(condition)
+        elif self._model.relational:
+            self._lower.append(condition)
+        else:
+            raise BadRequest(attribute.keyword, f"{attribute.keyword} is a key of a lower level")
+
+    def _check_hierarchy(self) -> None:
+        """One value for the unique key of every level above (PS3.4 C.4.1.2.1)."""
+        single = {c.attribute.keyword for c in self._conditions if isinstance(c, Equals)}
+        for level in range(self._model.top, self._level):
+            unique = UNIQUE_KEYS[Level(level)]
+            if unique.keyword not in single:
+                raise BadRequest(unique.keyword, f"{unique.keyword}: one value is needed at this level")
+
+    def _combine(self) -> None:
+        """Date and time ranges as one interval (PS3.4 C.2.2.2.5.4), where negotiated."""
+        for date, time in _MOMENTS:
+            if date not in self._texts or time not in self._texts:
+                continue
+            both = combined_range(BY_KEYWORD[date], self._texts[date], BY_KEYWORD[time], self._texts[time])
+            if len(both) == 1 and isinstance(both[0], MomentBetween):
+                for conditions in (self._conditions, self._lower):
+                    if any(c.attribute.keyword == date for c in conditions):
+                        conditions[:] = [
+                            c
+                            for c in conditions
+                            if not (isinstance(c, Between) and c.attribute.keyword in {date, time})
+                        ] + [both[0]]
+
+    def _text(self, element: Element, attribute: Attribute) -> str:
+        raw = element.value
+        if raw is None:
+            raise BadRequest(attribute.keyword, f"{attribute.keyword}: the value is too long")
+        if attribute.vr == "US":
+            return "\\".join(str(number) for (number,) in self._short.iter_unpack(raw[: len(raw) // 2 * 2]))
+        if attribute.vr == "PN":
+            return decode_pn(raw, self._charsets).strip(" \0")
+        return decode(raw, self._charsets).strip(" \0")
+
+
+def _ascii(element: Element) -> str:
+    return (element.value or b"").decode("ascii", "replace").strip(" \0")
+
+
+class Dresser:
+    """Turns matches into response identifiers for one request (PS3.4 C.4.1.1.3.2)."""
+
+    def __init__(self, asked: Asked, transfer_syntax_uid: str, retrieve_aet: str) -> None:
+        syntax = SYNTAXES[transfer_syntax_uid]
+        self._explicit = syntax.explicit
+        order = "<" if syntax.little_endian else ">"
+        self._tag = struct.Struct(order + "HH")
+        self._short = struct.Struct(order + "H")
+        self._long = struct.Struct(order + "L")
+        self._keys = asked.keys
+        self._charsets = asked.charsets
+        self._fixed: dict[int, tuple[str, str]] = {
+            LEVEL: ("CS", asked.query.level.name),
+            RETRIEVE_AET: ("AE", retrieve_aet),
+        }
+
+    def dress(self, match: Match) -> bytes:
+        """The identifier of one match, encoded in the presentation context's transfer syntax."""
+        values = [(key, self._value(key, match.values)) for key in self._keys]
+        terms, codec = self._character_set([value for _, value in values])
+        parts = {tag: self._element(tag, vr, text.encode("ascii")) for tag, (vr, text) in self._fixed.items()}
+        if terms:
+            parts[CHARACTER_SET] = self._element(CHARACTER_SET, "CS", "\\".join(terms).encode("ascii"))
+        for key, value in values:
+            parts[key.tag] = self._encode(key, value, codec)
+        return b"".join(parts[tag] for tag in sorted(parts))
+
+    def _value(self, key: Key, values: Mapping[str, Value | tuple[Item, ...]]) -> Value | tuple[Item, ...] | None:
+        if key.tag == AVAILABILITY:
+            return "ONLINE"
+        if key.sequence is not None:
+            return values.get(key.sequence, ())
+        return values.get(key.attribute.keyword) if key.attribute is not None else None
+
+    def _character_set(self, values: Sequence[Value | tuple[Item, ...] | None]) -> tuple[tuple[str, ...], str]:
+        """Terms for Specific Character Set, and the codec: the requested one where it can say it all, else UTF-8."""
+        texts = [value for value in values if isinstance(value, str)]
+        texts += [
+            str(inner) for value in values if isinstance(value, tuple) for item in value for inner in item.values()
+        ]
+        if all(text.isascii() for text in texts):
+            return self._charsets if self._charsets and self._charsets[0] in _ENCODABLE else (), "ascii"
+        if len(self._charsets) == 1 and self._charsets[0] in _ENCODABLE:
+            codec = python_encoding[self._charsets[0]]
+            try:
+                for text in texts:
+                    text.encode(codec)
+            except UnicodeEncodeError:
+                pass
+            else:
+                return self._charsets, codec
+        return (_UTF8,), "utf_8"
+
+    def _encode(self, key: Key, value: Value | tuple[Item, ...] | None, codec: str) -> bytes:
+        if key.vr == "SQ":
+            items = value if isinstance(value, tuple) else ()
+            return self._element(key.tag, "SQ", b"".join(self._item(key, item, codec) for item in items))
+        if value is None or isinstance(value, tuple):
+            return self._element(key.tag, key.vr, b"")
+        if key.vr == "US":
+            return self._element(key.tag, key.vr, self._short.pack(int(value) & 0xFFFF))
+        return self._element(key.tag, key.vr, str(value).encode(codec, "replace"))
+
+    def _item(self, key: Key, item: Item, codec: str) -> bytes:
+        body = b""
+        for inner in sorted(key.items, key=lambda one: one.tag):
+            name = inner.attribute.keyword.rpartition(".")[2] if inner.attribute is not None else ""
+            body += self._encode(inner, item.get(name), codec)
+        return self._tag.pack(0xFFFE, 0xE000) + self._long.pack(len(body)) + body
+
+    def _element(self, tag: int, vr: str, value: bytes) -> bytes:
+        if len(value) % 2:
+            value += b"\0" if vr in {"UI", "OB", "UN"} else b" "
+        head = self._tag.pack(tag >> 16, tag & 0xFFFF)
+        if not self._explicit:
+            return head + self._long.pack(len(value)) + value
+        code = vr.encode("ascii")
+        if code in LONG_FORM:
+            return head + code + b"\0\0" + self._long.pack(len(value)) + value
+        return head + code + self._short.pack(min(len(value), 0xFFFE)) + value[:0xFFFE]

@@ -1,0 +1,225 @@
+"""DIMSE messages from P-DATA fragments and back (PS3.7 6.3, PS3.8 Annex E).
+
+The data set of a C-STORE goes fragment by fragment to whoever receives it and is never held; command sets and
+identifiers are short, bounded, and decoded by pynetdicom.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from io import BytesIO
+from typing import TYPE_CHECKING, Protocol, cast
+
+from pynetdicom.dimse import _RQ_TO_MESSAGE, _RSP_TO_MESSAGE, DIMSEServiceProvider
+from pynetdicom.dimse_messages import _MESSAGE_TYPES, DIMSEMessage
+from pynetdicom.dimse_primitives import C_CANCEL, C_STORE, DimsePrimitiveType
+from pynetdicom.dsutils import decode
+from pynetdicom.pdu import P_DATA_TF
+from pynetdicom.pdu_primitives import P_DATA
+
+from gateway.dimse.limits import MAX_PDU
+from gateway.dimse.provider import TRANSFER, deadline
+from gateway.dimse.requests import ProtocolError
+from gateway.dimse.transport import PeerLost
+
+if TYPE_CHECKING:
+    from pynetdicom.dimse_primitives import DIMSEPrimitive
+
+    from gateway.dimse.association import Acceptor
+
+NO_DATA_SET = 0x0101
+_PDV = struct.Struct(">LBB")
+_PDATA = struct.Struct(">BxLLBB")
+_ELEMENT = struct.Struct("<HHL")
+_COMMAND, _LAST = 1, 2
+_MAX_WAITING = 8
+
+
+class DataSetSink(Protocol):
+    """Takes the data set of one C-STORE request."""
+
+    def begin(self, request: C_STORE, context_id: int) -> None:
+        """A C-STORE request was announced; its data set follows."""
+
+    def write(self, fragment: memoryview) -> None:
+        """The next bytes of the data set; the memory is used again after the call. Raises PeerLost to give up."""
+
+
+class Messages(DIMSEServiceProvider):
+    """The DIMSE service provider of an accepted association; `sink` takes the data sets of C-STORE requests.
+
+    `serving` is the ID of the request that is being answered, if one is: a C-CANCEL for any other is void.
+    """
+
+    def __init__(self, assoc: Acceptor, sink: DataSetSink) -> None:
+        self._cancelled: dict[int, C_CANCEL] = {}
+        self._waiting: deque[tuple[int, DIMSEPrimitive]] = deque()
+        self._command = bytearray()
+        self._data: BytesIO | None = None
+        self._announced: tuple[int, DIMSEPrimitive] | None = None
+        self._acceptor = assoc
+        self._sink = sink
+        self.serving: int | None = None
+        super().__init__(assoc)
+
+    @property
+    def in_message(self) -> bool:
+        """Has the peer begun a message that is not complete yet?"""
+        return bool(self._command) or self._announced is not None
+
+    def next_message(self) -> tuple[int, DIMSEPrimitive] | None:
+        """Presentation context ID and request of the next complete message, if there is one."""
+        return self._waiting.popleft() if self._waiting else None
+
+    @property
+    def cancel_req(self) -> dict[int, C_CANCEL]:
+        """C-CANCEL requests by message ID; looks whether one has come since. Asked for between responses."""
+        provider = self._acceptor.provider
+        try:
+            while provider.state == TRANSFER and not self._waiting and provider.connection.readable():
+                provider.read(deadline(self._acceptor.limits.pdu_seconds))
+                if self.in_message:
+                    break
+        except (PeerLost, ProtocolError) as error:
+            self._acceptor.fail(error)
+        return self._cancelled
+
+    @cancel_req.setter
+    def cancel_req(self, value: dict[int, C_CANCEL]) -> None:
+        self._cancelled = value
+
+    def receive(self, fragments: memoryview) -> None:
+        """Take the presentation data values of one P-DATA-TF PDU. Raises ProtocolError."""
+        at, end = 0, len(fragments)
+        while at < end:
+            if end - at < _PDV.size:
+                raise _invalid("a presentation data value is cut short")
+            length, context_id, control = _PDV.unpack_from(fragments, at)
+            if length < 2 or length > end - at - 4:
+                raise _invalid("a presentation data value is longer than its PDU")
+            value = fragments[at + _PDV.size : at + 4 + length]
+            if control & _COMMAND:
+                self._receive_command(context_id, value, last=bool(control & _LAST))
+            else:
+                self._receive_data(context_id, value, last=bool(control & _LAST))
+            at += 4 + length
+
+    def send_msg(self, primitive: DimsePrimitiveType, context_id: int) -> None:
+        """Encode a message and send it in one write."""
+        self._acceptor.provider.send_data(self._encode(primitive, context_id))
+
+    def command(self, primitive: DimsePrimitiveType, context_id: int) -> bytes:
+        """The P-DATA-TF PDUs of a message's command set alone, for responses that differ in their data set only."""
+        pdus = [P_DATA_TF(one).encode() for one in self._encode(primitive, context_id) if _is_command(one)]
+        return b"".join(pdus)
+
+    def send_encoded(self, command: bytes, context_id: int, data_set: bytes) -> None:
+        """Send a message of encoded `command` PDUs and the data set that follows, in one write."""
+        room = min(self.maximum_pdu_size or MAX_PDU, MAX_PDU) - _PDV.size
+        parts = [command]
+        for at in range(0, len(data_set), room):
+            piece = data_set[at : at + room]
+            last = _LAST if at + room >= len(data_set) else 0
+            parts.append(_PDATA.pack(4, len(piece) + _PDV.size, len(piece) + 2, context_id, last) + piece)
+        self._acceptor.provider.send_bytes(b"".join(parts))
+
+    def _encode(self, primitive: DimsePrimitiveType, context_id: int) -> list[P_DATA]:
+        if primitive.MessageIDBeingRespondedTo is None:
+            message = _RQ_TO_MESSAGE[type(primitive)]()  # type: ignore[index]
+        else:
+            message = _RSP_TO_MESSAGE[type(primitive)]()
+        message.primitive_to_message(primitive)
+        return list(message.encode_msg(context_id, self.maximum_pdu_size))
+
+    def _receive_command(self, context_id: int, value: memoryview, *, last: bool) -> None:
+        if self._announced is not None:
+            raise _unexpected("a command set before the end of a data set")
+        if len(self._command) + len(value) > self._acceptor.limits.command_set:
+            raise _invalid("the command set is too long")
+        self._command += value
+        if not last:
+            return
+        encoded, self._command = bytes(self._command), bytearray()
+        request, data = _request(encoded, context_id)
+        if data is None:
+            self._complete(context_id, request)
+            return
+        self._announced = (context_id, request)
+        if isinstance(request, C_STORE):
+            self._sink.begin(request, context_id)
+        else:
+            self._data = data
+
+    def _receive_data(self, context_id: int, value: memoryview, *, last: bool) -> None:
+        if self._announced is None or self._command:
+            raise _unexpected("a data set without a command set")
+        if context_id != self._announced[0]:
+            raise _invalid("a data set on another presentation context than its command set")
+        if self._data is None:
+            self._sink.write(value)
+        else:
+            if self._data.tell() + len(value) > self._acceptor.limits.identifier:
+                raise _invalid("the identifier is too long")
+            self._data.write(value)
+        if not last:
+            return
+        request = self._announced[1]
+        self._announced = self._data = None
+        self._complete(context_id, request)
+
+    def _complete(self, context_id: int, request: DIMSEPrimitive) -> None:
+        if isinstance(request, C_CANCEL):
+            outstanding = {waiting.MessageID for _, waiting in self._waiting} | {self.serving}
+            if (number := request.MessageIDBeingRespondedTo) is not None and number in outstanding:
+                self._cancelled[number] = request
+            return
+        if len(self._waiting) >= _MAX_WAITING:
+            raise _unexpected("too many outstanding requests")
+        self._waiting.append((context_id, request))
+
+
+def _request(encoded: bytes, context_id: int) -> tuple[DIMSEPrimitive, BytesIO | None]:
+    """The request that a command set holds, and what its data set is to be written to, if one follows."""
+    _check_structure(encoded)
+    try:
+        command = decode(BytesIO(encoded), True, True)
+        field = command.CommandField
+        data = None if command.CommandDataSetType == NO_DATA_SET else BytesIO()
+        if field not in _MESSAGE_TYPES or field & 0x8000:
+            raise _unexpected("no request that we serve")
+        message = DIMSEMessage()
+        message.command_set, message.context_id, message.data_set = command, context_id, data
+        message.__class__ = _MESSAGE_TYPES[field][1]
+        request = cast("DIMSEPrimitive", message.message_to_primitive())
+    except ProtocolError:
+        raise
+    except Exception as error:
+        # pydicom and the primitives' setters raise whatever a malformed value leads them to; all of it is the peer's
+        raise _invalid("the command set is malformed") from error
+    return request, data
+
+
+def _check_structure(encoded: bytes) -> None:
+    """A flat list of elements of group 0000, each once and whole, so that nothing deep or large is decoded."""
+    at, before = 0, -1
+    while at < len(encoded):
+        if at + _ELEMENT.size > len(encoded):
+            raise _invalid("the command set is cut short")
+        group, number, length = _ELEMENT.unpack_from(encoded, at)
+        at += _ELEMENT.size + length
+        if group or number <= before or at > len(encoded):
+            raise _invalid("the command set is malformed")
+        before = number
+
+
+def _is_command(primitive: P_DATA) -> bool:
+    return all(value[0] & _COMMAND for _, value in primitive.presentation_data_value_list)
+
+
+def _invalid(what: str) -> ProtocolError:
+    return ProtocolError(ProtocolError.INVALID_PARAMETER, what)
+
+
+def _unexpected(what: str) -> ProtocolError:
+    return ProtocolError(ProtocolError.UNEXPECTED_PDU, what)

@@ -1,0 +1,186 @@
+"""Accepting or rejecting an association (PS3.8 7.1, PS3.7 Annex D), from tables made once.
+
+pynetdicom copies all supported contexts for each association and compares them one by one; here the choice for a
+presentation context is two dictionary look-ups. Everything else of the exchange is the library's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, cast
+
+from pydicom._uid_dict import UID_dictionary
+from pydicom.uid import UID
+from pynetdicom import evt
+from pynetdicom.acse import ACSE
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    PatientRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelFind,
+    Verification,
+)
+
+from gateway.dicom.uids import (
+    DEFLATED_LITTLE_ENDIAN,
+    EXPLICIT_BIG_ENDIAN,
+    EXPLICIT_LITTLE_ENDIAN,
+    IMPLICIT_LITTLE_ENDIAN,
+    STORAGE_CLASSES,
+    SYNTAXES,
+)
+from gateway.dimse.provider import TRANSFER
+from gateway.dimse.requests import Proposed
+
+if TYPE_CHECKING:
+    from gateway.dimse.association import Acceptor
+
+VERIFICATION = str(Verification)
+PATIENT_ROOT_FIND = str(PatientRootQueryRetrieveInformationModelFind)
+STUDY_ROOT_FIND = str(StudyRootQueryRetrieveInformationModelFind)
+FIND_CLASSES = frozenset({PATIENT_ROOT_FIND, STUDY_ROOT_FIND})
+
+ACCEPTED, ABSTRACT_SYNTAX_NOT_SUPPORTED, TRANSFER_SYNTAXES_NOT_SUPPORTED = 0, 3, 4
+"""Results of a presentation context (PS3.8 Table 9-18)."""
+
+Rejection = tuple[int, int, int]
+CONTEXT_NAME_NOT_SUPPORTED: Rejection = (1, 1, 2)
+NO_REASON_GIVEN: Rejection = (1, 1, 1)
+CALLING_TITLE_UNKNOWN: Rejection = (1, 1, 3)
+CALLED_TITLE_UNKNOWN: Rejection = (1, 1, 7)
+IDENTITY_REFUSED: Rejection = (2, 2, 1)
+CONGESTED: Rejection = (2, 3, 1)
+LIMIT_EXCEEDED: Rejection = (2, 3, 2)
+"""Result, source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
+
+SMALLEST_PDU = 128
+"""A peer that takes less in one PDU cannot be answered in reasonable time (0 is no limit)."""
+
+
+def _ranks(*groups: list[str]) -> Mapping[str, int]:
+    return {uid: rank for rank, uid in enumerate(uid for group in groups for uid in group)}
+
+
+_PLAIN = [EXPLICIT_LITTLE_ENDIAN, DEFLATED_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN]
+_OTHER = [uid for uid in SYNTAXES if uid not in _PLAIN]
+
+STORAGE_SYNTAXES: Mapping[str, int] = _ranks(
+    [uid for uid in _OTHER if not SYNTAXES[uid].lossy], _PLAIN, [uid for uid in _OTHER if SYNTAXES[uid].lossy]
+)
+"""Transfer syntaxes of stored instances by preference: lossless as they are, so that no sender decompresses; then
+uncompressed; lossy ones last, so that no sender compresses with loss for us what it has without."""
+
+MESSAGE_SYNTAXES: Mapping[str, int] = _ranks([EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN])
+"""Transfer syntaxes of identifiers and of Verification, by preference."""
+
+_STORAGE_ROOT = "1.2.840.10008.5.1.4.1.1."
+_STANDARD_ROOT = "1.2.840.10008."
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What we accept. `calling` empty means any calling AE title. `accept_unknown_classes`: SOP classes that are
+    private or newer than we are count as storage."""
+
+    aet: str
+    require_called: bool = True
+    calling: frozenset[str] = field(default_factory=frozenset)
+    accept_unknown_classes: bool = True
+
+    def titles(self, called: str | None, calling: str | None) -> Rejection | None:
+        """The rejection that these AE titles earn (NET-02, NET-10)."""
+        if calling is None or (self.calling and calling not in self.calling):
+            return CALLING_TITLE_UNKNOWN
+        if called is None or (self.require_called and called != self.aet):
+            return CALLED_TITLE_UNKNOWN
+        return None
+
+    def is_storage(self, abstract_syntax: str) -> bool:
+        """Do we take C-STORE for this SOP class?"""
+        return abstract_syntax in STORAGE_CLASSES or (self.accept_unknown_classes and _unknown(abstract_syntax))
+
+    def syntaxes(self, abstract_syntax: str) -> Mapping[str, int] | None:
+        """The transfer syntaxes we take for an abstract syntax, ranked; None when we do not support it."""
+        if abstract_syntax == VERIFICATION or abstract_syntax in FIND_CLASSES:
+            return MESSAGE_SYNTAXES
+        return STORAGE_SYNTAXES if self.is_storage(abstract_syntax) else None
+
+    def choose(self, proposed: Proposed) -> PresentationContext:
+        """The answer to one proposed presentation context (NET-03, NET-04)."""
+        ranks = self.syntaxes(proposed.abstract_syntax)
+        known = [uid for uid in proposed.transfer_syntaxes if ranks is not None and uid in ranks]
+        context = PresentationContext()
+        context._context_id = proposed.context_id
+        context._abstract_syntax = _as_uid(proposed.abstract_syntax)
+        context._as_scu, context._as_scp = False, True
+        if ranks is None:
+            context.result = ABSTRACT_SYNTAX_NOT_SUPPORTED
+        else:
+            context.result = ACCEPTED if known else TRANSFER_SYNTAXES_NOT_SUPPORTED
+        chosen = min(known, key=ranks.__getitem__) if ranks and known else proposed.transfer_syntaxes[0]
+        context._transfer_syntax = [_as_uid(chosen)]
+        return context
+
+
+def _unknown(uid: str) -> bool:
+    """A private SOP class, or one of the standard's storage classes that is newer than our tables."""
+    if uid.startswith(_STANDARD_ROOT):
+        return uid.startswith(_STORAGE_ROOT) and uid not in UID_dictionary
+    return True
+
+
+@lru_cache(maxsize=4096)
+def _as_uid(text: str) -> UID:
+    return UID(text)
+
+
+class Negotiation(ACSE):
+    """The association control of an accepted association."""
+
+    def __init__(self, assoc: Acceptor) -> None:
+        super().__init__(assoc)
+        self._acceptor = assoc
+
+    def _negotiate_as_acceptor(self) -> None:
+        """Answer the A-ASSOCIATE indication; afterwards the association is established, or rejected."""
+        assoc, request = self._acceptor, self._acceptor.provider.request
+        assert request is not None
+        assert self.requestor.primitive is not None
+        self.requestor.ae_title = self.requestor.primitive.calling_ae_title
+        rejection = self._rejection()
+        if rejection is None and self.requestor.user_identity is not None:
+            accepted, identity = self._check_user_identity()
+            if not accepted:
+                rejection = IDENTITY_REFUSED
+            elif identity is not None:
+                self.acceptor.add_negotiation_item(identity)
+        if rejection is None:
+            rejection = assoc.admit()
+        if rejection is not None:
+            assoc.rejection = rejection
+            self.send_reject(*rejection)
+            evt.trigger(assoc, evt.EVT_REJECTED, {})
+            return
+        for item in self._check_sop_class_extended():
+            self.acceptor.add_negotiation_item(item)
+        # No item answers an asynchronous operations window or a role selection: both then have their defaults, one
+        # operation at a time, and the requestor as the service class user (PS3.7 D.3.3.3, D.3.3.4).
+        contexts = [assoc.policy.choose(proposed) for proposed in request.contexts]
+        assoc._accepted_cx = {cast(int, one.context_id): one for one in contexts if one.result == ACCEPTED}
+        assoc._rejected_cx = [context for context in contexts if context.result != ACCEPTED]
+        self.send_accept()
+        if assoc.provider.state != TRANSFER:
+            return
+        assoc.is_established = True
+        evt.trigger(assoc, evt.EVT_ACCEPTED, {})
+        evt.trigger(assoc, evt.EVT_ESTABLISHED, {})
+
+    def _rejection(self) -> Rejection | None:
+        request = self._acceptor.provider.request
+        assert request is not None
+        if not request.application_context_known:
+            return CONTEXT_NAME_NOT_SUPPORTED
+        if 0 < (self.requestor.maximum_length or 0) < SMALLEST_PDU:
+            return NO_REASON_GIVEN
+        return self._acceptor.policy.titles(request.called, request.calling)

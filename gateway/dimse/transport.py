@@ -1,0 +1,153 @@
+"""One peer's TCP connection: blocking reads with absolute deadlines, in place of pynetdicom's polled ones (PS3.8 9.1).
+
+pynetdicom's `AssociationSocket` reads with no deadline, looks for data with `select()` (which fails beyond 1,024 open
+files) once a millisecond, and believes any length. This one waits in `poll()`, reads into one buffer that is kept, and
+lets the caller set the largest PDU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import struct
+from enum import Enum
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from pynetdicom.transport import AssociationSocket
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
+    from gateway.dimse.limits import Limits
+
+HEADER = struct.Struct(">BxL")
+READ_AHEAD = 65_536
+
+
+class PeerLost(ConnectionError):
+    """The connection is of no use any more. `reason` is a stable word for logs and metrics."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason.replace("_", " "))
+        self.reason = reason
+
+
+class Woken(Enum):
+    """Why a wait for the next PDU ended."""
+
+    DATA = "data"
+    STOPPING = "stopping"
+    TIMEOUT = "timeout"
+
+
+class Connection(AssociationSocket):
+    """A connection accepted from a peer. `stop_signal` is a file descriptor, readable once we shall stop."""
+
+    def __init__(self, assoc: Association, accepted: socket.socket, stop_signal: int, limits: Limits) -> None:
+        super().__init__(assoc, client_socket=accepted)
+        self._limits = limits
+        self._stop_signal = stop_signal
+        self._buffer = memoryview(bytearray(READ_AHEAD))
+        self._start = self._end = 0
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._poll = select.poll()
+        self._poll.register(accepted, select.POLLIN)
+        self._poll_or_stop = select.poll()
+        self._poll_or_stop.register(accepted, select.POLLIN)
+        self._poll_or_stop.register(stop_signal, select.POLLIN)
+
+    def readable(self) -> bool:
+        """Is there anything to read at once: data, or the end of the connection?"""
+        return self._end > self._start or (self.socket is not None and bool(self._poll.poll(0)))
+
+    def wait(self, seconds: float) -> Woken:
+        """Wait for the first byte of a PDU (or the end of the connection), or for the signal to stop."""
+        if self._end > self._start:
+            return Woken.DATA
+        ready = {descriptor for descriptor, _ in self._poll_or_stop.poll(max(0.0, seconds) * 1000)}
+        if ready - {self._stop_signal}:
+            return Woken.DATA
+        return Woken.STOPPING if ready else Woken.TIMEOUT
+
+    def header(self, deadline: float) -> tuple[int, int]:
+        """Type and length of the next PDU (PS3.8 9.3.1), which stays unread. Raises PeerLost."""
+        self._fill(HEADER.size, deadline)
+        kind, length = HEADER.unpack_from(self._buffer, self._start)
+        return kind, length
+
+    def pdu(self, length: int, deadline: float) -> memoryview:
+        """The next PDU, header included, whose `header` told `length`; valid until the next read. Raises PeerLost."""
+        size = HEADER.size + length
+        self._fill(size, deadline)
+        whole = self._buffer[self._start : self._start + size]
+        self._start += size
+        return whole
+
+    def send(self, bytestream: bytes) -> None:
+        """Send all of it; when the peer does not take it in time, the connection counts as closed (Evt17)."""
+        try:
+            if self.socket is None:
+                raise PeerLost("closed")
+            self.socket.settimeout(self._limits.send_seconds)
+            self.socket.sendall(bytestream)
+        except OSError:
+            self.event_queue.put("Evt17")
+
+    def hang_up(self) -> None:
+        """Make a reader in another thread see the end of the connection."""
+        if (open_socket := self.socket) is not None:
+            with contextlib.suppress(OSError):
+                open_socket.shutdown(socket.SHUT_RD)
+
+    def linger(self) -> None:
+        """Say that we have sent our last, and give the peer a moment to read it and close first (ARTIM, PS3.8 9.1.5).
+
+        Closing with unread bytes would reset the connection, and the peer might never see why it was refused.
+        """
+        if (open_socket := self.socket) is None:
+            return
+        deadline = monotonic() + self._limits.linger_seconds
+        with contextlib.suppress(OSError):
+            open_socket.shutdown(socket.SHUT_WR)
+            while (left := deadline - monotonic()) > 0:
+                open_socket.settimeout(left)
+                if not open_socket.recv_into(self._buffer):
+                    break
+
+    def _shutdown_socket(self) -> None:
+        """Close whatever state it is in: the library leaves it open where the peer has already gone."""
+        if (open_socket := self.socket) is not None:
+            with contextlib.suppress(OSError):
+                open_socket.shutdown(socket.SHUT_RDWR)
+            open_socket.close()
+
+    def _fill(self, size: int, deadline: float) -> None:
+        """Have at least `size` bytes from `_start` in the buffer."""
+        if self._start == self._end:
+            self._start = self._end = 0
+        if self._start + size > len(self._buffer):
+            self._make_room(size)
+        source = self.socket
+        if source is None:
+            raise PeerLost("closed")
+        while self._end - self._start < size:
+            if (left := deadline - monotonic()) <= 0:
+                raise PeerLost("too_slow")
+            try:
+                source.settimeout(left)
+                count = source.recv_into(self._buffer[self._end :])
+            except TimeoutError:
+                raise PeerLost("too_slow") from None
+            except OSError:
+                raise PeerLost("connection_lost") from None
+            if not count:
+                raise PeerLost("closed" if self._start == self._end else "connection_lost")
+            self._end += count
+
+    def _make_room(self, size: int) -> None:
+        kept = self._end - self._start
+        target = self._buffer if size <= len(self._buffer) else memoryview(bytearray(size + READ_AHEAD))
+        target[:kept] = self._buffer[self._start : self._end]
+        self._buffer, self._start, self._end = target, 0, kept
