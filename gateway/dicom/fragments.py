@@ -1,7 +1,7 @@
 """Which fragments of encapsulated Pixel Data make which frame (PS3.5 A.4).
 
-An offset table in a file is a claim of its sender; the fragments are what is there. Every item header is therefore
-visited once, at ingest, and an offset table only decides where the fragments alone leave a question: more fragments
+An offset table in a file is a claim of its sender; the fragments are what is there. The header's reader has visited
+every item once, at ingest, so an offset table only decides where the fragments alone leave a question: more fragments
 than frames, and more than one frame. There the codestreams themselves are asked first, then the Extended Offset Table
 (PS3.3 C.7.6.3.1.8), then the Basic Offset Table. What stays unclear stays unanswered: a missing frame is better than
 another frame's bytes.
@@ -9,16 +9,17 @@ another frame's bytes.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_FRAGMENTS = 4_000_000
+if TYPE_CHECKING:
+    from gateway.dicom.header import Header
+
 ITEM = 0xE000FFFE
 """(FFFE,E000) as a little endian 32-bit word holds it: group in the low half."""
 ITEM_HEADER = Struct("<II")
@@ -58,34 +59,21 @@ class Fragments:
         return np.concatenate((np.zeros(1, np.int64), ends[:-1]))
 
 
-def scan(stream: BinaryIO, offset: int, length: int) -> Fragments | None:
-    """Visit the items in `length` bytes at `offset`; None unless they are a Basic Offset Table and fragments."""
-    stop = offset + length
-    stream.seek(offset)
-    head = stream.read(ITEM_HEADER.size)
-    if length < ITEM_HEADER.size or len(head) < ITEM_HEADER.size:
+def fragments_of(stream: BinaryIO, header: Header) -> Fragments | None:
+    """The fragments that the header's reader found; None where there are none or the offset table is malformed."""
+    found = header.fragments
+    if found is None or len(found) < 4:
         return None
-    tag, size = ITEM_HEADER.unpack(head)
-    start = offset + ITEM_HEADER.size + size
-    if tag != ITEM or size % 4 or start > stop:
+    pairs = np.array(found, np.uint64).reshape(-1, 2)
+    table, size = int(pairs[0, 0]), int(pairs[0, 1])
+    if size % 4:
         return None
-    table = stream.read(size)
-    lengths = array("I")
-    position = start
-    seek, read, unpack, step = stream.seek, stream.read, ITEM_HEADER.unpack, ITEM_HEADER.size
-    while position < stop:
-        seek(position)
-        head = read(step)
-        if len(head) < step or len(lengths) >= MAX_FRAGMENTS:
-            return None
-        tag, size = unpack(head)
-        position += step + size
-        if tag != ITEM or position > stop:
-            return None
-        lengths.append(size)
-    if not lengths or len(table) % 4:
+    stream.seek(table)
+    data = stream.read(size)
+    if len(data) < size:
         return None
-    return Fragments(start, np.array(lengths, np.uint32), np.frombuffer(table, "<u4"))
+    start = int(pairs[1, 0]) - ITEM_HEADER.size
+    return Fragments(start, pairs[1:, 1].astype(np.uint32), np.frombuffer(data, "<u4").astype(np.uint32))
 
 
 def frame_starts(
@@ -104,12 +92,12 @@ def frame_starts(
     total = len(fragments.lengths)
     if count < 1 or count > total:
         return None
+    if syntax_uid == _ENCAPSULATED_UNCOMPRESSED and frame_bytes:
+        return _by_size(fragments, count, frame_bytes)
     if count == total:
         return np.arange(count, dtype=np.int64)
     if count == 1:
         return np.zeros(1, np.int64)
-    if syntax_uid == _ENCAPSULATED_UNCOMPRESSED and frame_bytes:
-        return _by_size(fragments, count, frame_bytes)
     magic = _codestream_starts(stream, fragments, syntax_uid)
     if magic is not None and syntax_uid in _TELLING:
         whole = magic & _after_end(stream, fragments, magic, syntax_uid)

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.dicom.fragments import ITEM, ITEM_HEADER, MAX_FRAGMENTS, Fragments, frame_starts, scan
-from gateway.dicom.native import PIXEL_DATA, PIXEL_TAGS, frame_bits_of, stored_frame_bits, swap, word_size
+from gateway.dicom.elements import PIXEL_DATA, PIXEL_TAGS
+from gateway.dicom.fragments import ITEM, ITEM_HEADER, Fragments, fragments_of, frame_starts
+from gateway.dicom.native import frame_bits_of, stored_frame_bits, swap, word_size
 from gateway.dicom.packed import GROUPED, pack, unpack
 from gateway.errors import Damaged, NotFound
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from gateway.dicom.header import Header
 
 _MAX_COUNT = 2**31 - 1
+_MAX_FRAGMENTS = 2**24
+"""More than any header's reader lets through; what a table from the index may claim."""
 _EXTENDED_OFFSET_TABLE = 0x7FE00001
 
 _VERSION = 1
@@ -60,7 +63,7 @@ class FrameTable(ABC):
         None where there are no frames, or where they cannot be told apart beyond doubt.
         """
         pixel = header.pixel
-        if pixel is None or pixel.tag not in PIXEL_TAGS:
+        if pixel is None:
             return None
         number_of_frames = header.find(0x00280008)
         count = header.number(0x00280008) if number_of_frames and number_of_frames.length else 1
@@ -68,16 +71,14 @@ class FrameTable(ABC):
             return None
         frame_bits = frame_bits_of(header, pixel.tag)
         if not pixel.encapsulated:
-            if header.syntax.encapsulated or not frame_bits:
+            if not frame_bits or (header.syntax.encapsulated and pixel.tag == PIXEL_DATA):
                 return None
             word = 1 if header.syntax.little_endian else word_size(header, pixel.tag, pixel.vr)
             frame_bits = stored_frame_bits(header, frame_bits, count, pixel.length)
             if frame_bits * count > pixel.length * 8:
                 return None
             return NativeFrames(count, pixel.tag, pixel.vr, pixel.offset, pixel.length, frame_bits, word)
-        if not header.syntax.encapsulated:
-            return None
-        fragments = scan(stream, pixel.offset, pixel.length)
+        fragments = fragments_of(stream, header)
         if fragments is None:
             return None
         if header.syntax.video:
@@ -220,7 +221,7 @@ class EncapsulatedFrames(FrameTable):
         self, count: int, vr: str, start: int, fragment_count: int, flags: int, packed: bytes, *, video: bool
     ) -> None:
         super().__init__(count, PIXEL_DATA, vr)
-        if not 1 <= fragment_count <= MAX_FRAGMENTS or (not video and count > fragment_count) or start >= 2**62:
+        if not 1 <= fragment_count <= _MAX_FRAGMENTS or (not video and count > fragment_count) or start >= 2**62:
             raise Damaged("the frame table has fewer fragments than frames")
         self.video = video
         self._start = start
@@ -293,7 +294,7 @@ class EncapsulatedFrames(FrameTable):
 def _extended_offsets(stream: BinaryIO, header: Header) -> NDArray[np.uint64]:
     """Extended Offset Table (PS3.3 C.7.6.3.1.8); empty where there is none or it is no list of 64-bit numbers."""
     element = header.find(_EXTENDED_OFFSET_TABLE)
-    if element is None or element.length % 8 or element.length > 8 * MAX_FRAGMENTS:
+    if element is None or element.length % 8 or element.length > 8 * _MAX_FRAGMENTS:
         return np.zeros(0, np.uint64)
     data = element.value
     if data is None:

@@ -9,8 +9,8 @@ from math import isfinite
 from struct import unpack
 from typing import NamedTuple
 
-from gateway.dicom.charset import decode, decode_pn
 from gateway.dicom.native import swap
+from gateway.dicom.view import text_values
 from gateway.dicom.vr import WIDTH
 
 Member = dict[str, object]
@@ -20,7 +20,6 @@ BINARY_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "UN"))
 MAX_EXACT = 2**53
 """The largest integer up to which every JSON reader has every integer."""
 
-_PADDING = " \0"
 _INTEGER = re.compile(r"[+-]?[0-9]{1,16}")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _NOT_INTEGER = b"0123456789+- \\"
@@ -66,44 +65,21 @@ Values = list[object]
 Converter = Callable[[bytes, Encoding], Values | None]
 
 
-def _split(text: str) -> Values:
-    if "\\" not in text:
-        text = text.rstrip(_PADDING)
-        return [text] if text else []
-    return [part.rstrip(_PADDING) or None for part in text.split("\\")]
+def _texts(vr: str) -> Converter:
+    """All text VRs but PN: values without padding, None for an empty one among others."""
 
+    def convert(raw: bytes, encoding: Encoding) -> Values:
+        return [text or None for text in text_values(vr, raw, encoding.charsets)]
 
-def _text(raw: bytes, encoding: Encoding) -> Values:
-    """SH LO UC: values in the character sets of the data set."""
-    return _split(decode(raw, encoding.charsets))
-
-
-def _long_text(raw: bytes, encoding: Encoding) -> Values:
-    """ST LT UT: one value, in which a backslash is a character (PS3.5 6.2)."""
-    text = decode(raw, encoding.charsets).rstrip(_PADDING)
-    return [text] if text else []
-
-
-def _code(raw: bytes, _: Encoding) -> Values:
-    """AE AS CS DA DT TM UI: values in the default repertoire, spaces around them without meaning."""
-    text = decode(raw, ())
-    if "\\" not in text:
-        text = text.strip(_PADDING)
-        return [text] if text else []
-    return [part.strip(_PADDING) or None for part in text.split("\\")]
-
-
-def _uri(raw: bytes, _: Encoding) -> Values:
-    text = decode(raw, ()).rstrip(_PADDING)
-    return [text] if text else []
+    return convert
 
 
 def _names(raw: bytes, encoding: Encoding) -> Values:
     values: Values = []
-    for name in decode_pn(raw, encoding.charsets).split("\\"):
+    for name in text_values("PN", raw, encoding.charsets):
         groups = zip(_PN_GROUPS, name.split("=", 2), strict=False)
         values.append({key: group for key, group in groups if group} or None)
-    return values if values != [None] else []
+    return values
 
 
 def _integers(raw: bytes, _: Encoding) -> Values:
@@ -131,8 +107,7 @@ def _decimals(raw: bytes, _: Encoding) -> Values:
 
 
 def _each(raw: bytes, convert: Callable[[str], object]) -> Values:
-    parts = [part.strip(_PADDING) for part in decode(raw, ()).split("\\")]
-    return [convert(part) if part else None for part in parts] if parts != [""] else []
+    return [convert(text) if text else None for text in text_values("DS", raw, ())]
 
 
 def _integer(text: str) -> object:
@@ -186,10 +161,7 @@ def _tags(raw: bytes, encoding: Encoding) -> Values | None:
 
 
 _CONVERTERS: dict[str, Converter] = {
-    **dict.fromkeys(("SH", "LO", "UC"), _text),
-    **dict.fromkeys(("ST", "LT", "UT"), _long_text),
-    **dict.fromkeys(("AE", "AS", "CS", "DA", "DT", "TM", "UI"), _code),
-    "UR": _uri,
+    **{vr: _texts(vr) for vr in ("AE", "AS", "CS", "DA", "DT", "LO", "LT", "SH", "ST", "TM", "UC", "UI", "UR", "UT")},
     "PN": _names,
     "IS": _integers,
     "DS": _decimals,

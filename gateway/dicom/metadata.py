@@ -11,13 +11,12 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from gateway.dicom.elements import PIXEL_TAGS, Element
 from gateway.dicom.json_values import BINARY_VRS, KNOWN_VRS, Encoding, Member, member
-from gateway.dicom.native import PIXEL_TAGS
-from gateway.dicom.vr import US_OR_SS, private_vr, public_vr
+from gateway.dicom.view import SPECIFIC_CHARACTER_SET, charset_terms
 from gateway.errors import NotFound
 
 if TYPE_CHECKING:
-    from gateway.dicom.elements import Element
     from gateway.dicom.header import Header
 
 Cache = dict[tuple[Encoding, int], dict[tuple[str, bytes], Member]]
@@ -31,8 +30,7 @@ VALUE_LIMIT = 65536
 """The longest value in bytes that is ever converted: beyond, it is a BulkDataURI whatever its VR."""
 _MAX_CACHED_BYTES = 4096
 _MAX_CACHED = 100_000
-_CHARSET = 0x00080005
-_UNLIKE_OTHERS = PIXEL_TAGS | {_CHARSET}
+_UNLIKE_OTHERS = PIXEL_TAGS | {SPECIFIC_CHARACTER_SET}
 """Elements whose member is not made from their value alone."""
 _UNICODE: Member = {"vr": "CS", "Value": ["ISO_IR 192"]}
 _PATH = re.compile(r"[0-9A-F]{8}(?:/[1-9][0-9]{0,8}/[0-9A-F]{8}){0,64}", re.ASCII)
@@ -44,24 +42,18 @@ def to_json(
     *,
     inline_limit: int = INLINE_LIMIT,
     cache: Cache | None = None,
-    pixel: tuple[int, str] | None = None,
 ) -> dict[str, object]:
     """The data set as one object of the DICOM JSON Model, fit for any strict JSON writer.
 
     Binary values of up to `inline_limit` bytes are InlineBinary. Larger ones, any value over 64 KiB, numbers that are
     not finite, and Pixel Data become a BulkDataURI, which `bulk_uri` makes from the value's path. Text is Unicode and
     Specific Character Set says so; group 0002 and group lengths are left out; Available Transfer Syntax UID is the
-    syntax that the instance is stored in. `pixel` is the tag and VR of a pixel element that the header was cut before.
-    PS3.18 10.4.1.1.2, F.2.
+    syntax that the instance is stored in. PS3.18 10.4.1.1.2, F.2.
     """
     walk = _Walk(header, bulk_uri, inline_limit, {} if cache is None else cache)
     result = walk.data_set(header.elements, "", header.charsets)
     if header.pixel is not None:
-        key = f"{header.pixel.tag:08X}"
-        result[key] = _bulk(header.pixel.vr, bulk_uri(key)) if header.pixel.length else {"vr": header.pixel.vr}
-    elif pixel is not None:
-        key = f"{pixel[0]:08X}"
-        result[key] = _bulk(pixel[1], bulk_uri(key))
+        result.update(walk.data_set([header.pixel], "", header.charsets))
     result["00083002"] = {"vr": "UI", "Value": [header.meta.transfer_syntax_uid]}
     return dict(sorted(result.items()))
 
@@ -81,18 +73,13 @@ def bulk_element(header: Header, path: str) -> Element:
             raise NotFound("there is no bulk data of this path")
         elements = items[int(number) - 1]
     found = _find(elements, int(parts[-1], 16))
-    if found is None or found.items is not None or _left_out(found.tag):
+    if found is None or found.items is not None:
         raise NotFound("there is no bulk data of this path")
     return found
 
 
 def _find(elements: Iterable[Element], tag: int) -> Element | None:
     return next((element for element in elements if element.tag == tag), None)
-
-
-def _left_out(tag: int) -> bool:
-    """Group lengths, and what is no part of the data set: groups 0000 and 0002."""
-    return tag & 0xFFFF == 0 or tag < 0x00030000
 
 
 def _bulk(vr: str, uri: str) -> Member:
@@ -103,7 +90,6 @@ class _Walk:
     """One conversion: what stays the same from element to element."""
 
     def __init__(self, header: Header, bulk_uri: Callable[[str], str], inline_limit: int, cache: Cache) -> None:
-        self.header = header
         self.bulk_uri = bulk_uri
         self.inline_limit = inline_limit
         self.cache = cache
@@ -118,38 +104,29 @@ class _Walk:
         ascending = True
         for element in elements:
             tag, vr, raw = element.tag, element.vr, element.value
-            if tag & 0xFFFF == 0 or tag < 0x00030000:
-                continue
             key = f"{tag:08X}"
-            if tag <= before:
-                ascending = False
-                if key in result:
-                    continue
+            ascending = ascending and tag > before
             before = tag
-            if vr == "UN" and element.items is None and self.little_endian:
-                vr = self._known_vr(elements, tag)
             if raw is not None and (found := known.get((vr, raw))) is not None and tag not in _UNLIKE_OTHERS:
                 result[key] = found
                 continue
-            result[key] = made = self._member(element, vr, prefix + key, encoding)
+            result[key] = made = self._member(element, prefix + key, encoding)
             if raw is None or tag in _UNLIKE_OTHERS or "BulkDataURI" in made:
                 continue
             if len(raw) <= _MAX_CACHED_BYTES and len(known) < _MAX_CACHED:
                 known[vr, raw] = made
         return result if ascending else dict(sorted(result.items()))
 
-    def _member(self, element: Element, vr: str, path: str, encoding: Encoding) -> Member:
+    def _member(self, element: Element, path: str, encoding: Encoding) -> Member:
         if element.items is not None:
             items = [
                 self.data_set(item, f"{path}/{number}/", _charsets(item) or encoding.charsets)
                 for number, item in enumerate(element.items, 1)
             ]
             return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
-        if element.tag == _CHARSET:
+        if element.tag == SPECIFIC_CHARACTER_SET:
             return _UNICODE
-        if vr not in KNOWN_VRS:
-            vr = "UN"
-        raw = element.value
+        vr, raw = element.vr if element.vr in KNOWN_VRS else "UN", element.value
         if not element.length and not element.encapsulated:
             return {"vr": vr}
         # PS3.18 10.4.3.3.2 names the VRs that may be bulk data. A value of another VR this long breaks the limits of
@@ -160,27 +137,12 @@ class _Walk:
             made = member(vr, raw, encoding)
         return _bulk(vr, self.bulk_uri(path)) if made is None else made
 
-    def _known_vr(self, elements: list[Element], tag: int) -> str:
-        """The VR of an element that came as UN, where the dictionaries have it (PS3.5 6.2.2); never SQ.
-
-        Only for little endian files: a value of UN is little endian wherever it is.
-        """
-        if tag >> 16 & 1:
-            block = tag & 0xFFFF0000 | (tag >> 8 & 0xFF)
-            creator = _find(elements, block) if tag & 0xFF00 else None
-            vr = private_vr(tag, creator.value if creator else None)
-        else:
-            vr = public_vr(tag)
-        if vr == US_OR_SS:
-            vr = "SS" if self.header.number(0x00280103) == 1 else "US"
-        return "UN" if vr == "SQ" else vr
-
 
 def _charsets(item: list[Element]) -> tuple[str, ...]:
     """Specific Character Set of an item; empty when it has none and its data set's holds."""
     for element in item:
-        if element.tag >= _CHARSET:
-            if element.tag == _CHARSET and element.value:
-                return tuple(term.strip(" \0") for term in element.value.decode("ascii", "replace").split("\\"))
+        if element.tag == SPECIFIC_CHARACTER_SET:
+            return charset_terms(element)
+        if element.tag > SPECIFIC_CHARACTER_SET:
             break
     return ()

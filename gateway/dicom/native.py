@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gateway.dicom.elements import PIXEL_DATA
+
 if TYPE_CHECKING:
     from gateway.dicom.header import Header
 
-PIXEL_DATA = 0x7FE00010
 FLOAT_PIXEL_DATA = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA = 0x7FE00009
-PIXEL_TAGS = frozenset((PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA))
-"""The elements that hold the pixels of an instance; at most one of them is there."""
 _CELL_BITS = frozenset((1, 8, 16, 24, 32, 64))
 
 
@@ -32,7 +31,7 @@ def frame_bits_of(header: Header, tag: int) -> int:
     cell = {FLOAT_PIXEL_DATA: 32, DOUBLE_FLOAT_PIXEL_DATA: 64}.get(tag) or header.number(0x00280100)
     if not rows or not columns or not samples or cell not in _CELL_BITS or min(rows, columns, samples) < 0:
         return 0
-    return rows * columns * samples * cell
+    return int(rows * columns * samples * cell)
 
 
 def stored_frame_bits(header: Header, frame_bits: int, count: int, length: int) -> int:

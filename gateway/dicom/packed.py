@@ -1,4 +1,4 @@
-"""Lists of fragment lengths in few bytes, quick to unpack: 100 000 of them in a millisecond."""
+"""Lists of fragment lengths in few bytes, quick to unpack: 100 000 of them in a few milliseconds."""
 
 from __future__ import annotations
 
