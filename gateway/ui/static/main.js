@@ -1,0 +1,44 @@
+// The page: which part of it is shown follows the address. Search terms never go into it, since they name patients.
+
+import { signOut, token } from "./signin.js";
+import { studyList } from "./studies.js";
+import { StudyPage } from "./study.js";
+import { takeFiles } from "./upload.js";
+
+const listPage = document.getElementById("list-page");
+const studyPage = document.getElementById("study-page");
+const out = document.getElementById("sign-out");
+
+const searchAgain = studyList(listPage);
+const study = new StudyPage(studyPage, document.getElementById("bar-title"));
+let scrolled = 0;
+let stale = true;
+
+function follow() {
+  const [, studyUID, , seriesUID] = /^#\/studies\/([^/]+)(\/series\/([^/]+))?$/.exec(location.hash) ?? [];
+  if (studyUID && studyPage.hidden) scrolled = listPage.scrollTop;
+  listPage.hidden = Boolean(studyUID);
+  studyPage.hidden = !studyUID;
+  document.body.classList.toggle("viewing", Boolean(studyUID));
+  if (studyUID) {
+    document.title = "Study – Gantry";
+    study.show(decodeURIComponent(studyUID), seriesUID && decodeURIComponent(seriesUID));
+    return;
+  }
+  document.title = "Gantry";
+  study.leave();
+  listPage.scrollTop = scrolled;
+  if (stale) {
+    stale = false;
+    searchAgain();
+  }
+}
+
+out.hidden = token() === "";
+out.addEventListener("click", signOut);
+takeFiles(document.getElementById("upload-button"), () => {
+  if (listPage.hidden) stale = true;
+  else searchAgain();
+});
+addEventListener("hashchange", follow);
+follow();

@@ -1,0 +1,65 @@
+// The access token: asked for when the server wants one, kept for this browser tab only.
+
+import { h } from "./dom.js";
+
+const KEY = "gantry.token";
+let asking = null;
+
+/** The access token, or "" when none was given. */
+export function token() {
+  return sessionStorage.getItem(KEY) ?? "";
+}
+
+/** The headers that carry the token. */
+export function authorization() {
+  return token() ? { Authorization: `Bearer ${token()}` } : {};
+}
+
+/** Forgets the token and starts over. */
+export function signOut() {
+  sessionStorage.removeItem(KEY);
+  location.reload();
+}
+
+/**
+ * Asks for a token after the server refused `refused`. Settles when there is another one; rejects when the box is closed.
+ * All requests that were refused at the same time share one box.
+ */
+export function signIn(refused) {
+  if (token() !== refused) return Promise.resolve();
+  asking ??= ask(refused !== "").finally(() => (asking = null));
+  return asking;
+}
+
+function ask(again) {
+  const field = h("input", {
+    id: "token", type: "password", autocomplete: "off", spellcheck: "false", required: true, "aria-describedby": "token-note",
+  });
+  const note = h("p", { id: "token-note", class: again ? "problem" : "muted", role: again ? "alert" : null },
+    again ? "That token was not accepted. It may have expired." : "This archive is protected. The token stays in this tab and is forgotten when you close it.");
+  const form = h("form", { method: "dialog", class: "stack" },
+    h("img", { src: "static/logo.svg", alt: "", width: "44", height: "44" }),
+    h("h2", { id: "sign-in-title" }, "Sign in to Gantry"),
+    note,
+    h("label", { for: "token" }, "Access token"),
+    field,
+    h("button", { class: "button primary", type: "submit" }, "Sign in"));
+  const box = h("dialog", { class: "box", "aria-labelledby": "sign-in-title" }, form);
+  document.body.append(box);
+  box.showModal();
+  field.focus();
+  return new Promise((resolve, reject) => {
+    let given = "";
+    form.addEventListener("submit", () => (given = field.value.trim()));
+    box.addEventListener("close", () => {
+      box.remove();
+      if (!given) {
+        reject(new Error("Sign in to see the studies."));
+        return;
+      }
+      sessionStorage.setItem(KEY, given);
+      document.getElementById("sign-out").hidden = false;
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,155 @@
+// One study: its series with thumbnails beside the viewer.
+
+import { path, search, searchAll } from "./api.js";
+import { TAG, date, kindOf, number, personName, text, time, withoutPicture } from "./dicom.js";
+import { count, fill, h, icon } from "./dom.js";
+import { Stack } from "./stack.js";
+import { thumbnail } from "./thumbnails.js";
+import { Viewer } from "./viewer.js";
+
+/** The study page. */
+export class StudyPage {
+  #page;
+  #title;
+  #viewer = new Viewer();
+  #rail = h("ul", { class: "series" });
+  #study = "";
+  #series = [];
+  #open = "";
+  #who = [];
+  #about = [];
+  #running = new AbortController();
+
+  constructor(page, title) {
+    this.#page = page;
+    this.#title = title;
+    fill(page, h("nav", { class: "rail", "aria-label": "Series" }, this.#rail), this.#viewer.element);
+    document.addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  /** Shows a study and one of its series; without `series` the first that has pictures. */
+  async show(study, series) {
+    if (study === this.#study) {
+      if (this.#series.length) this.#show(series);
+      return;
+    }
+    this.leave();
+    this.#study = study;
+    const { signal } = this.#running;
+    try {
+      const [found, all] = await Promise.all([
+        search("studies", { StudyInstanceUID: study, includefield: "StudyDescription", limit: 1 }, signal),
+        searchAll(`${path("studies", study)}/series`, { includefield: "SeriesDescription,BodyPartExamined" }, signal),
+      ]);
+      if (all.length === 0) {
+        this.#viewer.say("none", "This study is not in the archive", "It may have been deleted.");
+        return;
+      }
+      this.#describe(found.items[0] ?? all[0]);
+      const order = (ds) => number(ds, TAG.SeriesNumber);
+      this.#series = all.sort((one, other) => (order(one) || 0) - (order(other) || 0));
+      fill(this.#rail, this.#series.map((ds) => this.#card(ds)));
+      this.#show(series);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      this.#study = "";
+      this.#viewer.say("none", "The study cannot be shown", error.message,
+        h("button", { type: "button", class: "button", onclick: () => this.show(study, series) }, "Try again"));
+    }
+  }
+
+  /** Frees the study. */
+  leave() {
+    this.#running.abort();
+    this.#running = new AbortController();
+    this.#viewer.close();
+    this.#study = this.#open = "";
+    this.#series = [];
+    fill(this.#rail);
+    fill(this.#title);
+  }
+
+  #describe(ds) {
+    const name = personName(ds, TAG.PatientName) || "Name not given";
+    const identity = [text(ds, TAG.PatientID), text(ds, TAG.PatientSex), date(text(ds, TAG.PatientBirthDate))].filter(Boolean).join(" · ");
+    const when = [date(text(ds, TAG.StudyDate)), time(text(ds, TAG.StudyTime))].filter(Boolean).join(" ");
+    this.#who = [name, identity];
+    this.#about = [text(ds, TAG.StudyDescription), when];
+    fill(this.#title, h("a", { class: "button quiet square", href: "#/", title: "All studies", "aria-label": "All studies" }, icon("back")),
+      h("h1", {}, h("strong", { dir: "auto" }, name), h("span", { class: "muted", dir: "auto" }, [identity, ...this.#about].filter(Boolean).join(" · "))));
+  }
+
+  #card(ds) {
+    const uid = text(ds, TAG.SeriesInstanceUID);
+    const modality = text(ds, TAG.Modality);
+    const kind = kindOf("", modality);
+    const pictured = !withoutPicture(modality);
+    const resource = path("studies", this.#study, "series", uid);
+    const seriesNumber = text(ds, TAG.SeriesNumber);
+    const instances = number(ds, TAG.NumberOfSeriesRelatedInstances);
+    return h("li", {}, h("a", { class: "card", href: `#/${resource}`, "data-series": uid },
+      thumbnail(pictured ? resource : null, kind),
+      h("span", { class: "card-text" },
+        h("span", { class: "card-name", dir: "auto" }, text(ds, TAG.SeriesDescription) || (pictured ? text(ds, TAG.BodyPartExamined) || "No description" : kind.name)),
+        h("span", { class: "muted" }, h("span", { class: "badge" }, modality || "?"), seriesNumber && ` ${seriesNumber}`, " · ",
+          Number.isNaN(instances) ? "" : pictured ? count(instances, "image") : count(instances, "object")))));
+  }
+
+  async #show(asked) {
+    const uids = this.#series.map((ds) => text(ds, TAG.SeriesInstanceUID));
+    const pictured = this.#series.find((ds) => !withoutPicture(text(ds, TAG.Modality))) ?? this.#series[0];
+    const series = uids.includes(asked) ? asked : text(pictured, TAG.SeriesInstanceUID);
+    if (series === this.#open) return;
+    this.#open = series;
+    for (const card of this.#rail.querySelectorAll(".card")) {
+      const current = card.dataset.series === series;
+      card.setAttribute("aria-current", String(current));
+      if (current) card.scrollIntoView({ block: "nearest", inline: "nearest" });
+    }
+    this.#viewer.close();
+    const ds = this.#series[uids.indexOf(series)];
+    const { signal } = this.#running;
+    try {
+      const stack = await Stack.open(this.#study, series, signal);
+      if (this.#open !== series || signal.aborted) return;
+      this.#viewer.open(stack, {
+        modality: text(ds, TAG.Modality),
+        who: this.#who,
+        what: [text(ds, TAG.SeriesDescription), ...this.#about],
+      });
+      this.#viewer.focus();
+    } catch (error) {
+      if (error.name === "AbortError" || this.#open !== series) return;
+      this.#open = "";
+      this.#viewer.say("none", "The series cannot be shown", error.message,
+        h("button", { type: "button", class: "button", onclick: () => this.#show(series) }, "Try again"));
+    }
+  }
+
+  #neighbour(steps) {
+    const uids = this.#series.map((ds) => text(ds, TAG.SeriesInstanceUID));
+    const next = uids[uids.indexOf(this.#open) + steps];
+    if (next) location.hash = `#/${path("studies", this.#study, "series", next)}`;
+  }
+
+  #key(event) {
+    if (this.#page.hidden || document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const { target, key } = event;
+    if (target.matches("select, input:not([type=range]):not([type=radio])")) return;
+    if (key === " " && target.matches("button, a")) return;
+    if (target.matches("input[type=radio]") && key.startsWith("Arrow")) return;
+    if (target.closest(".rail") && key.startsWith("Arrow")) return;
+    const viewer = this.#viewer;
+    const actions = {
+      ArrowDown: () => viewer.step(1), ArrowRight: () => viewer.step(1), ArrowUp: () => viewer.step(-1), ArrowLeft: () => viewer.step(-1),
+      PageDown: () => viewer.step(10), PageUp: () => viewer.step(-10), Home: () => viewer.first(), End: () => viewer.last(),
+      "+": () => viewer.zoom(1.25), "=": () => viewer.zoom(1.25), "-": () => viewer.zoom(0.8), f: () => viewer.fit(), r: () => viewer.reset(),
+      i: () => viewer.invert(), " ": () => viewer.play(), 0: () => viewer.setPreset(null),
+      "[": () => this.#neighbour(-1), "]": () => this.#neighbour(1), Escape: () => (location.hash = "#/"),
+    };
+    const action = actions[key] ?? actions[key.toLowerCase()] ?? (/^[1-9]$/.test(key) ? () => viewer.presetAt(Number(key) - 1) : null);
+    if (!action) return;
+    event.preventDefault();
+    action();
+  }
+}
