@@ -325,8 +325,8 @@ def encapsulated(
 def part10_bytes(ds: Dataset, transfer_syntax: str = ExplicitVRLittleEndian) -> bytes:
     """The DICOM file of a data set (PS3.10 7.1), encoded in the transfer syntax. The data set given is not changed.
 
-    UIDs that it lacks are made up in the File Meta Information. Native Pixel Data are compressed where the syntax is RLE
-    Lossless or JPEG-LS; what `encapsulated` made is kept as it is.
+    UIDs that it lacks are made up in the File Meta Information. Native Pixel Data are compressed where the syntax is
+    RLE Lossless or JPEG-LS; what `encapsulated` made is kept as it is.
     """
     syntax = Uid(transfer_syntax)
     copy = deepcopy(ds)

@@ -1,0 +1,109 @@
+# make serve     run the gateway on ./data (more flags: make serve ARGS="--http 127.0.0.1:9090")
+# make test      everything: the checks, then all tests on real servers (some of them: make test ARGS="-k stow")
+# make check     format, lint, strict types, import contract
+# make format    put the code into its format
+# make bench     the benchmarks
+# make constraints  renew constraints.txt
+# make clean     remove what the above made; ./data stays
+#
+# Everything lives in this folder; only Debian packages are installed elsewhere, with apt-get, by `make test`.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PY := $(VENV)/bin/python
+INPUTS := pyproject.toml constraints.txt
+ARGS ?=
+# Processes that run tests. Files are dealt out whole, so that what a file's tests share is made once.
+TEST_WORKERS ?= 2
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# Install the distribution from this folder with extras, as pinned; once more if a download failed.
+define install
+	@echo "installing Gantry$(1) into $(VENV)"
+	@$(PY) -m pip install -q -c constraints.txt -e '.$(1)' \
+	  || { echo "that failed; once more"; sleep 5; $(PY) -m pip install -q -c constraints.txt -e '.$(1)'; }
+endef
+
+.PHONY: help
+help:
+	@sed -n '/^# make/s/^# //p' Makefile
+
+# A Python of 3.11 or newer that can make environments; Debian keeps that part in python3-venv.
+$(PY):
+	@find_python() { \
+	  for p in $${PYTHON:-} python3 python3.13 python3.12 python3.11; do \
+	    if "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo "$$p"; return; fi; \
+	  done; }; \
+	p=$$(find_python); \
+	if [ -z "$$p" ] && command -v apt-get >/dev/null; then \
+	  sudo=; [ "$$(id -u)" = 0 ] || sudo='sudo -n'; \
+	  if $$sudo true 2>/dev/null; then \
+	    echo "installing Debian packages: python3 python3-venv"; \
+	    $$sudo apt-get update -qq; \
+	    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends \
+	      python3 python3-venv >/dev/null; \
+	    p=$$(find_python); \
+	  fi; \
+	fi; \
+	if [ -z "$$p" ]; then \
+	  echo "Python 3.11 or newer with its venv module is missing. As root: apt-get install python3 python3-venv" >&2; \
+	  echo "(or name one: make PYTHON=/path/to/python3.12 ...)" >&2; \
+	  exit 1; \
+	fi; \
+	"$$p" -m venv --clear $(VENV)
+
+# What is installed is as old as these stamps; a second run finds them newer than what they are made from.
+$(VENV)/serve.stamp: $(INPUTS) | $(PY)
+	$(call install,)
+	@touch $@
+
+$(VENV)/test.stamp: $(INPUTS) | $(PY)
+	$(call install,[dev])
+	@touch $@ $(VENV)/serve.stamp
+
+.PHONY: serve
+serve: $(VENV)/serve.stamp
+	@exec $(VENV)/bin/gantry serve --data ./data $(ARGS)
+
+# Without the Debian packages the tests that need them fail, and say so: the others are worth running all the same.
+.PHONY: test
+test: $(VENV)/test.stamp
+	@$(PY) tests/parts/debian.py || true
+	@$(MAKE) --no-print-directory check
+	GANTRY_TESTS=all $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
+
+.PHONY: check
+check: $(VENV)/test.stamp
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo
+
+.PHONY: format
+format: $(VENV)/test.stamp
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+.PHONY: bench
+bench: $(VENV)/test.stamp
+	@set -e; shopt -s nullglob; found=; \
+	for file in benchmarks/bench_*.py; do found=1; echo "== $$file"; $(PY) "$$file" $(ARGS); done; \
+	[ -n "$$found" ] || { echo "there is no benchmarks/bench_*.py" >&2; exit 1; }
+
+.PHONY: constraints
+constraints: | $(PY)
+	@set -e; work=$$(mktemp -d); trap 'rm -rf "$$work"' EXIT; \
+	$(PY) -m venv "$$work/venv"; \
+	"$$work/venv/bin/python" -m pip install -q '.[dev]'; \
+	sed '/^[^#]/d' constraints.txt >"$$work/new"; \
+	"$$work/venv/bin/python" -m pip freeze --exclude gantry >>"$$work/new"; \
+	cp "$$work/new" constraints.txt
+
+.PHONY: clean
+clean:
+	rm -rf $(VENV) build dist *.egg-info artifacts node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find gateway storage tests -name __pycache__ -prune -exec rm -rf {} +
