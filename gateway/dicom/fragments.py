@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from gateway.dicom.header import Header
 
+MAX_LOOKED_AT = 500_000
+"""Most fragments whose first bytes are read to tell frames apart; that many take a second."""
 ITEM = 0xE000FFFE
 """(FFFE,E000) as a little endian 32-bit word holds it: group in the low half."""
 ITEM_HEADER = Struct("<II")
@@ -98,6 +100,8 @@ def frame_starts(
         return np.arange(count, dtype=np.int64)
     if count == 1:
         return np.zeros(1, np.int64)
+    if total > MAX_LOOKED_AT:
+        return None
     magic = _codestream_starts(stream, fragments, syntax_uid)
     if magic is not None and syntax_uid in _TELLING:
         whole = magic & _after_end(stream, fragments, magic, syntax_uid)

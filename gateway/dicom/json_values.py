@@ -20,7 +20,8 @@ BINARY_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW", "UN"))
 MAX_EXACT = 2**53
 """The largest integer up to which every JSON reader has every integer."""
 
-_INTEGER = re.compile(r"[+-]?[0-9]{1,16}")
+_INTEGER = re.compile(r"([+-]?[0-9]{1,16})(?:\.0*)?")
+"""`12.0` is no Integer String (PS3.5 6.2), but it is seen and leaves no doubt."""
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _NOT_INTEGER = b"0123456789+- \\"
 _NOT_DECIMAL = b"0123456789+-.eE \\"
@@ -111,11 +112,8 @@ def _each(raw: bytes, convert: Callable[[str], object]) -> Values:
 
 
 def _integer(text: str) -> object:
-    if _INTEGER.fullmatch(text) and abs(int(text)) <= MAX_EXACT:
-        return int(text)
-    # `12.0` is no Integer String, but there is no doubt about it
-    number = _decimal(text)
-    return int(number) if isinstance(number, float) and number.is_integer() and abs(number) <= MAX_EXACT else text
+    matched = _INTEGER.fullmatch(text)
+    return int(matched[1]) if matched and abs(int(matched[1])) <= MAX_EXACT else text
 
 
 def _decimal(text: str) -> object:

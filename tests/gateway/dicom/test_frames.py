@@ -23,7 +23,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.pixels.utils import pixel_array
 
-from gateway.dicom.fragments import Fragments
+from gateway.dicom.fragments import MAX_LOOKED_AT, Fragments, frame_starts
 from gateway.dicom.frames import EncapsulatedFrames, FrameTable, NativeFrames
 from gateway.dicom.header import read_header
 from gateway.dicom.part10 import FileMeta, build_head
@@ -387,6 +387,13 @@ def test_another_number_of_frames_than_there_are_gives_no_table(count: int) -> N
     for basic in ((), offsets(pieces)):
         table = table_of(part10(JPEG, encapsulated(flat(pieces), basic), NumberOfFrames=count))
         assert table is None or count == 5  # one fragment each: no more can be said of it
+
+
+def test_the_effort_to_tell_frames_apart_is_bounded() -> None:
+    """A file of empty fragments cannot keep a store busy: nothing of it is read."""
+    many = Fragments(0, np.zeros(MAX_LOOKED_AT + 1, np.uint32), np.zeros(0, np.uint32))
+    none = np.zeros(0, np.uint64)
+    assert frame_starts(BytesIO(), many, 2, JPEG, frame_bytes=None, extended=lambda: none) is None
 
 
 lies = st.lists(st.integers(0, 400) | st.integers(0, 2**32 - 1), max_size=6)
