@@ -89,6 +89,9 @@ class ObjectStore(Protocol):
     def keys(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
         """All objects whose key starts with `prefix` and sorts after `after`, in the order of their keys."""
 
+    def tidy(self, older_than: float = 86400.0) -> int:
+        """Remove what crashed writes left out of sight more than `older_than` seconds ago; returns how many."""
+
     def check(self) -> None:
         """Return when the store can be written to now; else raise. For readiness probes: quick and cheap."""
 

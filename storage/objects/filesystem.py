@@ -17,6 +17,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from storage.errors import (
     ObjectDamaged,
     ObjectExists,
     ObjectMissing,
+    ObjectStoreError,
     ObjectStoreFull,
     ObjectStoreUnavailable,
 )
@@ -46,19 +48,20 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO mus
 
 
 class FolderStore:
-    """An ObjectStore below `root`, which must exist.
+    """An ObjectStore below `root`, which is made when there is none.
 
-    The source of `put` is moved when it lies on the same file system, else copied and removed.
+    The source of `put` is moved when it lies on the same file system, else copied and removed. `sync` is what has the
+    disk keep a file or folder, by its descriptor.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, sync: Callable[[int], None] = os.fsync) -> None:
         self._path = root.resolve()
+        self._fsync = sync
         self._trouble = ""
         self._known: set[str] = set()  # folders whose own name is on the disk for certain
-        try:
+        with _writing("open the object folder"):
+            self._path.mkdir(mode=0o750, parents=True, exist_ok=True)
             self._root = os.open(self._path, _FOLDER)
-        except OSError as error:
-            raise ObjectStoreUnavailable(f"the object folder cannot be opened: {error.strerror}") from error
 
     def put(self, key: str, source: Path, *, sha256: str, metadata: Mapping[str, str] | None = None) -> None:
         """See ObjectStore. There is no room for `metadata`; the digest is verified only when the file is copied."""
@@ -67,7 +70,7 @@ class FolderStore:
         with _writing("store"):
             file = os.open(source, _FILE)
             try:
-                self._sync(file, data_only=True)
+                self._sync(file)
                 try:
                     self._place(key, lambda folder, name: _link(source, folder, name))
                 except OSError as error:
@@ -192,14 +195,17 @@ class FolderStore:
         return at
 
     @contextmanager
-    def _opened(self, key: str, start: int, length: int | None) -> Iterator[tuple[int, int]]:
-        """The file of an object, and the end of the range in it."""
+    def _opened(self, key: str, start: int, length: int | None) -> Iterator[tuple[FileIO, int]]:
+        """The file of an object, and the end of the range in it.
+
+        A file object and no descriptor: one used by mistake after its end must not read what is open there by then.
+        """
         folders, name = check_key(key).rsplit("/", 1)
         check_span(start, length)
         with _reading(key):
             folder = self._walk(folders)
             try:
-                file = os.open(name, _FILE, dir_fd=folder)
+                descriptor = os.open(name, _FILE, dir_fd=folder)
             except OSError as error:
                 if _is_link(folder, name):
                     raise ObjectDamaged(_LINK) from error
@@ -207,7 +213,7 @@ class FolderStore:
             finally:
                 os.close(folder)
         try:
-            facts = os.fstat(file)
+            facts = os.fstat(descriptor)
             if stat.S_ISDIR(facts.st_mode):
                 raise ObjectMissing(key)
             if not stat.S_ISREG(facts.st_mode):
@@ -215,9 +221,11 @@ class FolderStore:
             end = max(start, facts.st_size) if length is None else start + length
             if end > facts.st_size:
                 raise ObjectDamaged(f"{key}: {facts.st_size} bytes long, {end} expected")
+        except ObjectStoreError:
+            os.close(descriptor)
+            raise
+        with FileIO(descriptor) as file:
             yield file, end
-        finally:
-            os.close(file)
 
     # Writing
 
@@ -309,12 +317,12 @@ class FolderStore:
         finally:
             os.close(folder)
 
-    def _sync(self, descriptor: int, *, data_only: bool = False) -> None:
+    def _sync(self, descriptor: int) -> None:
         try:
-            (os.fdatasync if data_only else os.fsync)(descriptor)
+            self._fsync(descriptor)
         except OSError as error:
-            if error.errno == errno.EINVAL and not data_only:  # a file system that cannot sync folders
-                return
+            if error.errno == errno.EINVAL and stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                return  # this file system keeps folders without being asked, or not at all
             if error.errno not in _FULL:
                 self._trouble = f"the disk failed to keep what was written ({error.strerror}); check it, then restart"
             raise
@@ -342,10 +350,10 @@ def _write(file: int, data: bytes) -> None:
         view = view[os.write(file, view) :]
 
 
-def _pieces(key: str, file: int, start: int, end: int, piece: int) -> Iterator[bytes]:
+def _pieces(key: str, file: FileIO, start: int, end: int, piece: int) -> Iterator[bytes]:
     while start < end:
         with _reading(key):
-            data = os.pread(file, min(piece, end - start), start)
+            data = os.pread(file.fileno(), min(piece, end - start), start)
         if not data:
             raise ObjectDamaged(f"{key}: ends at byte {start}, {end} expected")
         start += len(data)
