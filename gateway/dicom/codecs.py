@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import imagecodecs
@@ -29,7 +30,8 @@ JPEG = frozenset(f"{_ROOT}4.{n}" for n in (*range(50, 67), 70, 80, 81))
 JPEG_2000 = frozenset(f"{_ROOT}4.{n}" for n in (90, 91, 92, 93))
 HTJ2K = frozenset(f"{_ROOT}4.{n}" for n in (201, 202, 203))
 JPEG_XL = frozenset(f"{_ROOT}4.{n}" for n in (110, 111, 112))
-DECODED = frozenset({RLE, DEFLATED_FRAMES}) | JPEG | JPEG_2000 | HTJ2K | JPEG_XL
+ENCAPSULATED_UNCOMPRESSED = _ROOT + "1.98"
+DECODED = frozenset({RLE, DEFLATED_FRAMES, ENCAPSULATED_UNCOMPRESSED}) | JPEG | JPEG_2000 | HTJ2K | JPEG_XL
 """Encapsulated transfer syntaxes that can be decoded. Video (MPEG-2, H.264, H.265) cannot."""
 
 _ERRORS = (ValueError, TypeError, RuntimeError, IndexError, NotImplementedError, MemoryError, zlib.error)
@@ -50,10 +52,8 @@ class Decoded:
     photometric_interpretation: str
 
 
-def decode(
-    data: bytes | memoryview, description: PixelDescription, syntax_uid: str, *, halvings: int = 0
-) -> Decoded | bytes:
-    """Decode one encapsulated frame. Deflated frames come back as the native frame's bytes.
+def decode(data: bytes, description: PixelDescription, syntax_uid: str, *, halvings: int = 0) -> Decoded | bytes:
+    """Decode one encapsulated frame. Deflated and uncompressed ones come back as the native frame's bytes.
 
     `halvings` asks for 1/2**halvings of the size where the codec can do that cheaply (HTJ2K); others ignore it, so look
     at the shape.
@@ -70,6 +70,8 @@ def decode(
             return _rle(data, description)
         if syntax_uid == DEFLATED_FRAMES:
             return _inflate(data, description)
+        if syntax_uid == ENCAPSULATED_UNCOMPRESSED:
+            return bytes(data)
         if syntax_uid in JPEG:
             return _jpeg(data, description)
         if syntax_uid in JPEG_2000 or syntax_uid in HTJ2K:
@@ -81,8 +83,8 @@ def decode(
     raise NotRenderable(f"transfer syntax {syntax_uid} cannot be decoded")
 
 
-def _agree(stream: Codestream, description: PixelDescription) -> Codestream:
-    """Refuse a codestream that announces another picture than the header (S-32)."""
+def agree(stream: Codestream, description: PixelDescription) -> Codestream:
+    """`stream`, unless it announces another picture than the header (S-32). Raises NotRenderable."""
     if (stream.rows, stream.columns) != (description.rows, description.columns):
         raise NotRenderable(
             f"the codestream has {stream.rows} x {stream.columns} pixels, the header "
@@ -109,8 +111,8 @@ def _as_described(samples: Samples, description: PixelDescription, halvings: int
     return samples
 
 
-def _jpeg(data: bytes | memoryview, description: PixelDescription) -> Decoded:
-    stream = _agree(read_jpeg(data), description)
+def _jpeg(data: bytes, description: PixelDescription) -> Decoded:
+    stream = agree(read_jpeg(data), description)
     photometric = description.photometric_interpretation
     if stream.jpeg_ls:
         # JPEG-LS has no colour transform but HP's own (APP8), which the decoder undoes.
@@ -127,14 +129,13 @@ def _jpeg(data: bytes | memoryview, description: PixelDescription) -> Decoded:
     return Decoded(_as_described(samples, description), stream.bits, stream.signed, photometric)
 
 
-def _jpeg_2000(data: bytes | memoryview, description: PixelDescription, syntax_uid: str, halvings: int) -> Decoded:
-    stream = _agree(read_jpeg_2000(data), description)
+def _jpeg_2000(data: bytes, description: PixelDescription, syntax_uid: str, halvings: int) -> Decoded:
+    stream = agree(read_jpeg_2000(data), description)
     photometric = description.photometric_interpretation
     if photometric in ("YBR_ICT", "YBR_RCT"):
         photometric = "RGB"  # the component transform is undone; without one the samples never were anything else
     if syntax_uid in HTJ2K:
         halvings = max(0, min(halvings, stream.levels))
-        # OpenJPH writes planes as it decodes them; contiguous pixels come from asking for nothing else.
         samples = imagecodecs.htj2k_decode(data, skipres=halvings or None)
     else:
         halvings = 0
@@ -142,8 +143,8 @@ def _jpeg_2000(data: bytes | memoryview, description: PixelDescription, syntax_u
     return Decoded(_as_described(samples, description, halvings), stream.bits, stream.signed, photometric)
 
 
-def _jpeg_xl(data: bytes | memoryview, description: PixelDescription) -> Decoded:
-    stream = _agree(read_jpeg_xl(data), description)
+def _jpeg_xl(data: bytes, description: PixelDescription) -> Decoded:
+    stream = agree(read_jpeg_xl(data), description)
     samples = imagecodecs.jpegxl_decode(data, keeporientation=True)
     photometric = description.photometric_interpretation
     if stream.samples == 3 and (stream.colour == "RGB" or photometric != "YBR_FULL"):
@@ -151,34 +152,33 @@ def _jpeg_xl(data: bytes | memoryview, description: PixelDescription) -> Decoded
     return Decoded(_as_described(samples, description), stream.bits, False, photometric)
 
 
-def _rle(data: bytes | memoryview, description: PixelDescription) -> Decoded:
+def _rle(data: bytes, description: PixelDescription) -> Decoded:
     """RLE: one segment for each byte of each sample, the highest byte first (PS3.5 G.2)."""
     if description.bits_allocated == 1:
         raise NotRenderable("RLE of 1-bit pixels is not supported")
     width = description.bits_allocated // 8
     pixels = description.rows * description.columns
     wanted = description.samples_per_pixel * width
-    view = memoryview(data)
-    if len(view) < 64:
+    if len(data) < 64:
         raise NotRenderable("the RLE header is truncated")
-    header = [int(value) for value in numpy.frombuffer(view[:64], "<u4")]
+    header = [int(value) for value in numpy.frombuffer(data, "<u4", 16)]
     if header[0] != wanted:
         raise NotRenderable(f"{header[0]} RLE segments, {wanted} expected")
-    edges = [*header[1 : 1 + wanted], len(view)]
-    if edges[0] < 64 or any(after <= before for before, after in zip(edges, edges[1:], strict=False)):
+    edges = [*header[1 : 1 + wanted], len(data)]
+    if edges[0] < 64 or any(after <= before for before, after in pairwise(edges)):
         raise NotRenderable("the RLE segment offsets are wrong")
     # Planes of bytes, lowest byte first within a sample.
     planes = numpy.empty((description.samples_per_pixel, width, pixels), numpy.uint8)
     for segment in range(wanted):
         sample, place = divmod(segment, width)
-        _packbits(view[edges[segment] : edges[segment + 1]], planes[sample, width - 1 - place])
+        _packbits(data[edges[segment] : edges[segment + 1]], memoryview(planes[sample, width - 1 - place]))
     cells = numpy.ascontiguousarray(planes.transpose(2, 0, 1)).view(f"<u{width}")
     shape = (description.rows, description.columns, description.samples_per_pixel)
     samples = cells.reshape(shape if description.samples_per_pixel > 1 else shape[:2])
     return Decoded(samples, description.bits_allocated, False, description.photometric_interpretation)
 
 
-def _packbits(segment: memoryview, out: Samples) -> None:
+def _packbits(segment: bytes, out: memoryview) -> None:
     """Decode one RLE segment into `out`, no further; what is left over must be padding."""
     try:
         written = len(imagecodecs.packbits_decode(segment, out=out))
@@ -190,7 +190,7 @@ def _packbits(segment: memoryview, out: Samples) -> None:
         raise NotRenderable("an RLE segment is too short")
 
 
-def _packbits_end(segment: memoryview, size: int) -> int:
+def _packbits_end(segment: bytes, size: int) -> int:
     """Where the segment's runs have made `size` bytes (PS3.5 G.3.2)."""
     position = made = 0
     while made < size and position < len(segment):
@@ -206,7 +206,7 @@ def _packbits_end(segment: memoryview, size: int) -> int:
     return position
 
 
-def _inflate(data: bytes | memoryview, description: PixelDescription) -> bytes:
+def _inflate(data: bytes, description: PixelDescription) -> bytes:
     """Deflated Image Frame Compression (PS3.5 A.4.13): the native frame, deflated, byte-aligned."""
     size = -(-description.frame_bits // 8)
     native = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size)

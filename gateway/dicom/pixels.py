@@ -17,7 +17,7 @@ from gateway.dicom.description import PixelDescription, PixelKind
 from gateway.dicom.uids import syntax
 from gateway.errors import NotRenderable
 
-__all__ = ["DecodedFrame", "PixelDescription", "PixelKind", "decode_frame", "frame_to_native"]
+__all__ = ["DecodedFrame", "PixelDescription", "PixelKind", "decode_frame", "decoded_values", "frame_to_native"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,7 @@ class DecodedFrame:
     photometric_interpretation: str
 
 
-def decode_frame(
-    data: bytes | memoryview, description: PixelDescription, syntax_uid: str, *, halvings: int = 0
-) -> DecodedFrame:
+def decode_frame(data: bytes, description: PixelDescription, syntax_uid: str, *, halvings: int = 0) -> DecodedFrame:
     """Decode one frame: a codestream, or a native frame in little endian that starts on a byte.
 
     `halvings` asks for 1/2**halvings of the size, where the codec can do that for less than the whole (else it is
@@ -47,29 +45,28 @@ def decode_frame(
     if syntax_uid in codecs.DECODED:
         decoded = codecs.decode(data, description, syntax_uid, halvings=halvings)
         if isinstance(decoded, codecs.Decoded):
-            return DecodedFrame(_decoded_values(decoded, description, syntax_uid), decoded.photometric_interpretation)
+            return decoded_values(decoded, description, syntax_uid)
         data = decoded
     elif syntax(syntax_uid).encapsulated:
         raise NotRenderable(f"transfer syntax {syntax_uid} cannot be decoded")
     return _native(data, description)
 
 
-def _native(data: bytes | memoryview, description: PixelDescription) -> DecodedFrame:
+def _native(data: bytes, description: PixelDescription) -> DecodedFrame:
     rows, columns, samples = description.rows, description.columns, description.samples_per_pixel
     photometric = description.photometric_interpretation
     if len(data) < -(-description.frame_bits // 8):
         raise NotRenderable("the frame has too few bytes")
     if description.kind is not PixelKind.INTEGER:
         width = 4 if description.kind is PixelKind.FLOAT else 8
-        return DecodedFrame(
-            numpy.frombuffer(data, f"<f{width}", rows * columns).reshape(rows, columns), photometric
-        )
+        return DecodedFrame(numpy.frombuffer(data, f"<f{width}", rows * columns).reshape(rows, columns), photometric)
     if description.bits_allocated == 1:
-        bits = numpy.frombuffer(data, numpy.uint8, -(-rows * columns // 8))
-        pixels = numpy.unpackbits(bits, count=rows * columns, bitorder="little").reshape(rows, columns)
-        return DecodedFrame(pixels.view(numpy.int8) * -1 if description.signed else pixels, photometric)
+        packed = numpy.frombuffer(data, numpy.uint8, -(-rows * columns // 8))
+        bits = numpy.unpackbits(packed, count=rows * columns, bitorder="little").reshape(rows, columns)
+        return DecodedFrame(-bits.view(numpy.int8) if description.signed else bits, photometric)
     cell = f"<u{description.bits_allocated // 8}"
     full = rows * columns * samples
+    pixels: NDArray[Any]
     if description.subsampled and len(data) < full * description.bits_allocated // 8:
         pixels = _upsample(numpy.frombuffer(data, cell, rows * columns * 2), description)
         photometric = photometric.removesuffix("_422")
@@ -100,18 +97,20 @@ def _upsample(cells: NDArray[Any], description: PixelDescription) -> NDArray[Any
 def _stored_values(cells: NDArray[Any], description: PixelDescription) -> NDArray[Any]:
     """Cut the stored bits out of unsigned cells and extend their sign."""
     allocated, stored, high = description.bits_allocated, description.bits_stored, description.high_bit
-    kind = cells.dtype.type
+    values: NDArray[Any] = cells
     if description.signed:
-        if stored < allocated:
-            cells = cells << kind(allocated - 1 - high)
-        values = cells.view(cells.dtype.str.replace("u", "i"))
-        return values >> values.dtype.type(allocated - stored) if stored < allocated else values
-    if stored == allocated:
-        return cells
-    return (cells >> kind(high + 1 - stored)) & kind((1 << stored) - 1)
+        signed = cells.dtype.str.replace("u", "i")
+        if stored == allocated:
+            return cells.view(signed)
+        # To the top, which drops what lies above, and back with the sign, which drops what lies below.
+        values = (cells << cells.dtype.type(allocated - 1 - high)).view(signed)
+        values >>= values.dtype.type(allocated - stored)
+    elif stored < allocated:
+        values = (cells >> cells.dtype.type(high + 1 - stored)) & cells.dtype.type((1 << stored) - 1)
+    return values
 
 
-def _decoded_values(decoded: codecs.Decoded, description: PixelDescription, syntax_uid: str) -> NDArray[Any]:
+def decoded_values(decoded: codecs.Decoded, description: PixelDescription, syntax_uid: str) -> DecodedFrame:
     """What a codec gave, as stored values of the described cell.
 
     Codestreams are often wrong about the sign (JPEG cannot express one) and may have more precision than Bits Stored:
@@ -119,24 +118,26 @@ def _decoded_values(decoded: codecs.Decoded, description: PixelDescription, synt
     codestream's top one.
     """
     samples = decoded.samples
-    allocated, signed = description.bits_allocated, description.signed
+    allocated, stored, signed = description.bits_allocated, description.bits_stored, description.signed
     cell = numpy.dtype(f"<{'i' if signed else 'u'}{max(8, allocated) // 8}")
-    if decoded.bits > description.bits_stored:
-        if syntax(syntax_uid).lossy:  # ringing goes past the top: clip, or white would turn black
-            low = -(1 << (description.bits_stored - 1)) if signed else 0
-            if decoded.signed == signed:
-                return numpy.clip(samples, low, low + (1 << description.bits_stored) - 1).astype(cell)
-        return _stored_values(samples.astype(f"<u{cell.itemsize}"), description)
-    if decoded.signed == signed:
-        return samples.astype(cell, copy=False)
-    if not signed:  # a signed codestream of unsigned values: the same bits
-        mask = (1 << description.bits_stored) - 1
-        return (samples.astype(numpy.int64) & mask).astype(cell)
-    shift = cell.itemsize * 8 - decoded.bits
-    return (samples.astype(f"<u{cell.itemsize}") << shift).view(cell) >> shift
+    unsigned = f"<u{cell.itemsize}"
+    values: NDArray[Any]
+    if decoded.bits > stored and decoded.signed == signed and syntax(syntax_uid).lossy:
+        low = -(1 << (stored - 1)) if signed else 0  # ringing goes past the top: cut, white would turn black
+        values = numpy.clip(samples, low, low + (1 << stored) - 1).astype(cell)
+    elif decoded.bits > stored:
+        values = _stored_values(samples.astype(unsigned), description)
+    elif decoded.signed == signed:
+        values = samples.astype(cell, copy=False)
+    elif signed:
+        shift = cell.itemsize * 8 - decoded.bits
+        values = (samples.astype(unsigned) << shift).view(cell) >> shift
+    else:  # a signed codestream of unsigned values: the same bits
+        values = (samples.astype(numpy.int64) & ((1 << stored) - 1)).astype(cell)
+    return DecodedFrame(values, decoded.photometric_interpretation)
 
 
-def frame_to_native(data: bytes | memoryview, description: PixelDescription, syntax_uid: str) -> tuple[bytes, str]:
+def frame_to_native(data: bytes, description: PixelDescription, syntax_uid: str) -> tuple[bytes, str]:
     """One frame as Explicit VR Little Endian has it, colour by pixel, and its Photometric Interpretation.
 
     Frames of 1-bit pixels start on a byte. `data` as for `decode_frame`, which also says what is raised.

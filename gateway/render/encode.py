@@ -1,4 +1,4 @@
-"""A picture's region, size and file format: the only use of Pillow."""
+"""A picture's region, size and file format."""
 
 from __future__ import annotations
 
@@ -31,21 +31,19 @@ def fit(width: float, height: float, max_width: int, max_height: int) -> tuple[i
     )
 
 
-def show(image: Image.Image, viewport: Viewport | None, aspect: float = 1.0, *, scale: float = 1.0) -> Image.Image:
+def show(image: Image.Image, viewport: Viewport | None, aspect: float = 1.0) -> Image.Image:
     """Cut out the region, mirror it, and scale it to the viewport; pixels become square.
 
-    `aspect` is the height of a pixel by its width. `scale` tells that `image` is the source already reduced: one of its
-    pixels is `scale` pixels of the source, in which regions are given.
+    `aspect` is the height of a pixel by its width.
 
     Raises:
         BadRequest: the region lies outside the image, or the picture would have more than `MAX_PIXELS` pixels.
     """
-    full_width, full_height = image.width * scale, image.height * scale
-    left, top, right, bottom = 0.0, 0.0, full_width, full_height
+    left, top, right, bottom = 0.0, 0.0, float(image.width), float(image.height)
     if viewport is not None:
         left, top = viewport.x, viewport.y
-        right = full_width if viewport.w is None else min(full_width, left + abs(viewport.w))
-        bottom = full_height if viewport.h is None else min(full_height, top + abs(viewport.h))
+        right = right if viewport.w is None else min(right, left + abs(viewport.w))
+        bottom = bottom if viewport.h is None else min(bottom, top + abs(viewport.h))
         if left >= right or top >= bottom:
             raise BadRequest("viewport", "the region lies outside the image")
     wide, high = right - left, (bottom - top) * aspect
@@ -56,7 +54,7 @@ def show(image: Image.Image, viewport: Viewport | None, aspect: float = 1.0, *, 
         size = (round(wide), round(high)) if aspect >= 1 else (round(wide / aspect), round(bottom - top))
     if size[0] * size[1] > MAX_PIXELS:
         raise BadRequest("viewport", f"the picture would have more than {MAX_PIXELS} pixels")
-    box = (left / scale, top / scale, right / scale, bottom / scale)
+    box = (left, top, right, bottom)
     if size != image.size or box != (0, 0, *image.size):
         image = _resize(image, size, box)
     if viewport is not None and viewport.w is not None and viewport.w < 0:
@@ -69,8 +67,8 @@ def show(image: Image.Image, viewport: Viewport | None, aspect: float = 1.0, *, 
 def _resize(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
     """Linear interpolation, which makes no value that is not there; averages when it makes smaller."""
     left, top, right, bottom = box
-    whole = all(edge == int(edge) for edge in box)
-    if whole and size == (right - left, bottom - top):
+    whole = all(edge.is_integer() for edge in box)
+    if whole and size[0] == right - left and size[1] == bottom - top:
         return image.crop((int(left), int(top), int(right), int(bottom)))
     return image.resize(size, Image.Resampling.BILINEAR, box, reducing_gap=3.0)
 

@@ -15,6 +15,7 @@ from gateway.render.encode import encode, fit, show
 from gateway.render.grey import Grey
 from gateway.render.lut import Lut
 from gateway.render.parameters import aspect_of, grey_of, palette_of, supplemental_palette_of
+from gateway.render.reduced import decode_reduced
 from gateway.render.view import Picture, View, Viewport
 
 _THUMBNAIL_QUALITY = 75
@@ -24,11 +25,10 @@ _OVERSAMPLING = 3
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A frame as 8-bit pixels of its own size (`scale` source pixels each), not yet cut or scaled."""
+    """A frame as 8-bit pixels, not yet cut or scaled, and the window it is shown in."""
 
     image: Image.Image
     window: str
-    scale: float = 1.0
 
 
 def draw(header: Header, data: bytes, frame: int, view: View, media_type: str) -> Picture:
@@ -56,9 +56,8 @@ def draw_thumbnail(header: Header, data: bytes, frame: int, size: tuple[int, int
     wide, high = description.columns, description.rows * aspect
     width, height = fit(wide, high, min(size[0], round(max(1.0, wide))), min(size[1], round(max(1.0, high))))
     spare = min(description.columns / width, description.rows / height) / _OVERSAMPLING
-    decoded = decode_frame(
-        data, description, header.meta.transfer_syntax_uid, halvings=max(0, int(spare).bit_length() - 1)
-    )
+    halvings = max(0, int(spare).bit_length() - 1)
+    decoded = decode_reduced(data, description, header.meta.transfer_syntax_uid, halvings)
     pixels = decoded.pixels
     step = max(1, int(min(pixels.shape[1] / width, pixels.shape[0] / height) / _OVERSAMPLING))
     if step > 1:
@@ -73,7 +72,7 @@ def draw_thumbnail(header: Header, data: bytes, frame: int, size: tuple[int, int
 def _shown(header: Header, description: PixelDescription, decoded: DecodedFrame, frame: int, view: View) -> Shown:
     pixels, photometric = decoded.pixels, decoded.photometric_interpretation
     if description.samples_per_pixel == 3:
-        return Shown(Image.fromarray(to_rgb(pixels, photometric, _colour_bits(description))), "")
+        return Shown(Image.fromarray(to_rgb(pixels, photometric, description.bits_stored)), "")
     if photometric == "PALETTE COLOR":
         return Shown(Image.fromarray(palette_of(header, description).apply(pixels)), "")
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
@@ -88,10 +87,6 @@ def _shown(header: Header, description: PixelDescription, decoded: DecodedFrame,
     # Values from the first mapped on are colour, lower ones grey (PS3.3 C.7.6.19).
     coloured = numpy.where((pixels >= palette.red.first)[..., None], palette.apply(pixels), shades[..., None])
     return Shown(Image.fromarray(coloured), _describe(grey))
-
-
-def _colour_bits(description: PixelDescription) -> int:
-    return description.bits_stored
 
 
 def _describe(grey: Grey) -> str:
