@@ -51,7 +51,7 @@ _ESCAPES: dict[bytes, tuple[str, str]] = {
 """Escape sequences of PS3.3 Tables C.12-3 and C.12-4: the code element each designates, and its codec (G0 sets of two
 bytes: the sequence by which Python's ISO 2022 codec knows them)."""
 
-_TERM = re.compile(r"ISO[ _-]?(2022)?[ _-]?IR[ _-]?([0-9]{1,3})")
+_TERM = re.compile(r"ISO[ _-]?(2022)?[ _-]?(?:IR[ _-]?)?([0-9]{1,3})")
 _PIECE = re.compile(rb"(\x1b(?:[()\-][A-Za-z]|\$[()][A-Z]|\$B))")
 _HALVES = re.compile(rb"[\x00-\x7f]+|[\x80-\xff]+")
 _RESET = re.compile(rb"[\t\n\f\r\\]")

@@ -22,6 +22,7 @@ MARGIN = 12
 
 _FIRST_READ = 65536
 _NUMBER_OF_FRAMES = 0x00280008
+_PIXEL_VRS = frozenset({"OB", "OW", "OF", "OD", "UN"})
 
 
 class Header(View):
@@ -150,6 +151,8 @@ def _take_pixels(
     if len(places) > 1:
         raise NotUnderstood("there is more than one kind of Pixel Data", PIXEL_DATA)
     pixel = elements.pop(places[0])
+    if pixel.vr not in _PIXEL_VRS:
+        raise NotUnderstood("Pixel Data has a VR that it cannot have", pixel.tag)
     if deflated or any(element.tag < pixel.tag for element in elements[places[0] :]):
         return pixel, size
     long_form = transfer_syntax.explicit
