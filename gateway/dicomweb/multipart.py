@@ -1,7 +1,7 @@
 """multipart/related, read and written as a stream (PS3.18 8.6.1.2; RFC 2046 5.1; RFC 2387).
 
-Reading is one linear scan with `bytes.find`, in pieces of any size, within fixed limits. Written bodies are byte-stable:
-the boundary is derived from what they hold, so the same resource always gives the same bytes.
+Reading is one linear scan with `bytes.find`, in pieces of any size, within fixed limits. Written bodies are
+byte-stable: the boundary is derived from what they hold, so the same resource always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from gateway.errors import BadRequest, TooLarge
-from gateway.http.bodies import Known, Source
+from gateway.http.bodies import Known, Source, read
 
 MAX_BOUNDARY = 70
 MAX_PARTS = 10_000
@@ -212,9 +212,7 @@ def flow(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
         if isinstance(part.body, bytes):
             yield part.body
         else:
-            with part.body.open() as chunks:
-                for chunk in chunks:
-                    yield bytes(chunk)
+            yield from read(part.body)
     yield _closing(boundary)
 
 

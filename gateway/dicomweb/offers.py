@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.dicom.uids import SYNTAXES
 from gateway.dicomweb.media_types import Offer
+from gateway.render import FORMATS
 
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 FORBIDDEN = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.2"})
@@ -33,8 +34,6 @@ BULK_TYPES: dict[str, tuple[str, ...]] = {
 METADATA = (Offer("application/dicom+json"), Offer("application/json"))
 SEARCH = METADATA
 STORE_RESPONSE = METADATA
-RENDERED_FRAME = (Offer("image/jpeg"), Offer("image/png"), Offer("image/gif"))
-THUMBNAIL = RENDERED_FRAME
 
 
 def instances(stored: str, *, explicit: bool, single: bool) -> list[Offer]:
@@ -60,6 +59,11 @@ def frames(stored: str, *, explicit: bool, single: bool) -> list[Offer]:
         found += _both("application/octet-stream", multipart, stored, explicit=explicit, pixels=True)
         found += [Offer(name, multipart, stored, stored=True) for name in BULK_TYPES.get(stored, ())]
     return found
+
+
+def rendered(*, several: bool) -> list[Offer]:
+    """Offers for pictures (RT-01); where there are several, also all of them as multipart (RP-09)."""
+    return [Offer(name, multipart) for multipart in ((False, True) if several else (False,)) for name in FORMATS]
 
 
 def decodable(stored: str) -> bool:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -13,18 +10,10 @@ from gateway.http.guard import Guard
 from gateway.http.identity import Identity
 from gateway.http.observe import Observe
 from gateway.http.paths import Paths
+from gateway.settings import Settings
 
 
-class HttpSettings(Protocol):
-    """The settings that these layers read."""
-
-    @property
-    def cors_origins(self) -> Sequence[str]: ...
-    @property
-    def token(self) -> str | None: ...
-
-
-def middleware(app: ASGIApp, settings: HttpSettings) -> ASGIApp:
+def middleware(app: ASGIApp, settings: Settings) -> ASGIApp:
     """`app` with the layers that every HTTP wing shares.
 
     From the outside in: Observe (request id, log line, metrics: sees all answers, the layers' own too), CrossOrigin

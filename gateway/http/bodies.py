@@ -21,13 +21,13 @@ TRIP = 1 << 20
 
 
 class Source(Protocol):
-    """Something stored whose length is known; `open` gives all of its bytes."""
+    """Something stored whose length is known; `open` gives `length` bytes (None: all) from `start` on, in chunks."""
 
     @property
     def length(self) -> int: ...
 
     @property
-    def open(self) -> Callable[[], AbstractContextManager[Iterator[bytes | memoryview]]]: ...
+    def open(self) -> Callable[[int, int | None], AbstractContextManager[Iterator[bytes | memoryview]]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Known:
                 if isinstance(piece, bytes):
                     yield piece if last - first == size else piece[first:last]
                 else:
-                    yield from _part(piece, first, last)
+                    yield from read(piece, first, last)
             at += size
 
 
@@ -125,13 +125,9 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _part(source: Source, first: int, last: int) -> Iterator[bytes]:
-    at = 0
-    with source.open() as chunks:
+def read(source: Source, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    """Bytes [start, stop) of `source`. A whole read is asked for as such: only then can the store check it."""
+    stop = source.length if stop is None else stop
+    with source.open(start, None if (start, stop) == (0, source.length) else stop - start) as chunks:
         for chunk in chunks:
-            low, high = max(first - at, 0), min(last - at, len(chunk))
-            if low < high:
-                yield bytes(chunk[low:high])
-            at += len(chunk)
-            if at >= last:
-                return
+            yield bytes(chunk)  # a server may hold on to it, the source may use its memory again

@@ -45,7 +45,7 @@ class CrossOrigin:
                 if allowed:
                     marked["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
                     marked["Timing-Allow-Origin"] = allowed["Access-Control-Allow-Origin"]
-                marked["Cross-Origin-Resource-Policy"] = "cross-origin"
+                marked.setdefault("Cross-Origin-Resource-Policy", "cross-origin")
                 if not self.any_origin:
                     marked.add_vary_header("Origin")
             await send(message)

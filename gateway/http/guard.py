@@ -17,6 +17,8 @@ from gateway.logs import get_logger
 WRITE_SECONDS = 60.0
 """How long a client may take none of the bytes of its response (S-52)."""
 
+_SAFETY = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
+
 log = get_logger("gateway.http")
 
 
@@ -36,9 +38,9 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                headers = list(message.get("headers", ()))
-                headers += [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
-                message["headers"] = headers
+                message["headers"] = headers = list(message.get("headers", ()))
+                present = {name for name, _ in headers}
+                headers += [header for header in _SAFETY if header[0] not in present]
             async with timeout(WRITE_SECONDS):
                 await send(message)
 

@@ -73,5 +73,7 @@ def _unauthorized(wrong: bool) -> Failure:
     challenge = f'Bearer realm="{REALM}"'
     if wrong:
         challenge += ', error="invalid_token", error_description="The token is not valid here"'
-    detail = "The bearer token is not valid here." if wrong else "A bearer token is needed: Authorization: Bearer TOKEN."
+    detail = (
+        "The bearer token is not valid here." if wrong else "A bearer token is needed: Authorization: Bearer TOKEN."
+    )
     return Failure(401, "unauthorized", detail, headers={"WWW-Authenticate": challenge})

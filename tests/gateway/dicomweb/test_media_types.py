@@ -42,7 +42,7 @@ def pick(header: str | None, on_offer: list[Offer] | tuple[Offer, ...], query: s
         "application/dicom+json",
         "application/dicom+json, application/json",
         "application/dicom+json, multipart/related; type=application/octet-stream; transfer-syntax=*",
-        "application/dicom+json, multipart/related; type=application/octet-stream; transfer-syntax=*; transfer-syntax=*",
+        "application/dicom+json, multipart/related; type=application/octet-stream;transfer-syntax=*; transfer-syntax=*",
         "*/*",
         None,
         "",
@@ -87,7 +87,11 @@ def test_native_frames_are_octets_in_explicit_little_endian(header: str | None, 
 @pytest.mark.parametrize(
     ("header", "stored", "expected"),
     [
-        ("multipart/related; type=application/octet-stream; transfer-syntax=*", J2K, f"{OCTETS}; transfer-syntax={J2K}"),
+        (
+            "multipart/related; type=application/octet-stream; transfer-syntax=*",
+            J2K,
+            f"{OCTETS}; transfer-syntax={J2K}",
+        ),
         (OCTETS, J2K, f"{OCTETS}; transfer-syntax={ELE}"),
         (OCTETS, JPEG, f"{OCTETS}; transfer-syntax={ELE}"),
         (f"{OCTETS}; transfer-syntax={ELE}", J2K, f"{OCTETS}; transfer-syntax={ELE}"),
@@ -181,7 +185,9 @@ def test_without_a_transfer_syntax_the_setting_may_give_the_stored_one() -> None
 def test_a_single_part_is_for_one_instance_only() -> None:
     """NEG-12."""
     header = "application/dicom; transfer-syntax=*"
-    assert pick(header, offers.instances(ELE, explicit=True, single=True)) == f"application/dicom; transfer-syntax={ELE}"
+    assert (
+        pick(header, offers.instances(ELE, explicit=True, single=True)) == f"application/dicom; transfer-syntax={ELE}"
+    )
     with pytest.raises(NotAcceptable):
         pick(header, offers.instances(ELE, explicit=True, single=False))
 
@@ -201,18 +207,18 @@ def test_a_single_part_is_for_one_instance_only() -> None:
 )
 def test_rendered_pictures(header: str | None, expected: str) -> None:
     """RT-01, NEG-05."""
-    assert pick(header, offers.RENDERED_FRAME) == expected
+    assert pick(header, offers.rendered(several=False)) == expected
 
 
 def test_a_picture_without_credentials_asks_by_parameter() -> None:
-    assert pick(BROWSER, offers.RENDERED_FRAME, "image/png") == "image/png"
+    assert pick(BROWSER, offers.rendered(several=False), "image/png") == "image/png"
 
 
 def test_the_accept_parameter_is_subordinate_to_the_header() -> None:
     """GEN-06."""
-    assert pick("image/jpeg", offers.RENDERED_FRAME, "image/png") == "image/jpeg"
-    assert pick("image/*", offers.RENDERED_FRAME, "image/png") == "image/png"
-    assert pick("*/*", offers.RENDERED_FRAME, "image/*") == "image/jpeg"
+    assert pick("image/jpeg", offers.rendered(several=False), "image/png") == "image/jpeg"
+    assert pick("image/*", offers.rendered(several=False), "image/png") == "image/png"
+    assert pick("*/*", offers.rendered(several=False), "image/*") == "image/jpeg"
 
 
 def test_nothing_acceptable_lists_what_is_on_offer() -> None:
@@ -284,7 +290,9 @@ def test_a_chosen_offer_is_always_covered_by_a_range_that_accepts_it(ranges: lis
     if found is not None:
         assert any(
             one.quality > 0
-            and (one.media_type in ("*/*", found.media_type) or one.media_type[:-1] == found.media_type[: len("image/")])
+            and (
+                one.media_type in ("*/*", found.media_type) or one.media_type[:-1] == found.media_type[: len("image/")]
+            )
             for one in ranges
         )
 

@@ -69,7 +69,9 @@ def test_part_headers_are_read_by_lower_case_name() -> None:
     assert headers == {"content-type": 'application/dicom; transfer-syntax="1.2"', "content-location": "x"}
 
 
-@pytest.mark.parametrize("body", [b"", b"--b", PART + b"data", PART + b"data\r\n--b", PART + b"data\r\n--b-", b"x" * 50])
+@pytest.mark.parametrize(
+    "body", [b"", b"--b", PART + b"data", PART + b"data\r\n--b", PART + b"data\r\n--b-", b"x" * 50]
+)
 def test_a_missing_closing_boundary_is_named_with_its_byte(body: bytes) -> None:
     """STOW-14."""
     with pytest.raises(BadRequest, match=f"ends at byte {len(body)} without its closing boundary"):

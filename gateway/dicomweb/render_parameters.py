@@ -1,0 +1,97 @@
+"""The query parameters of rendered resources (PS3.18 8.3.5); what is ill-formed is refused by name (RP-01 to RP-06)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from gateway.errors import BadRequest
+from gateway.render import MAX_PIXELS, View, Viewport
+
+THUMBNAIL = (128, 128)
+"""Width and height in pixels that a thumbnail fits in, unless asked otherwise."""
+ANNOTATION_UNSUPPORTED = "The following annotation values are not supported: {}"
+_NUMBER = re.compile(r"[+-]?([0-9]{1,12}(\.[0-9]{0,12})?|\.[0-9]{1,12})([eE][+-]?[0-9]{1,2})?")
+_SIZE = re.compile(r"[0-9]{1,6}")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+Parameters = Sequence[tuple[str, str]]
+
+
+def view_of(asked: Parameters) -> View:
+    """How the picture is to be made. Raises BadRequest."""
+    window, viewport, quality = (_one(asked, name) for name in ("window", "viewport", "quality"))
+    annotations_of(asked)
+    return View(
+        window=_window(window) if window is not None else None,
+        viewport=_viewport(viewport) if viewport is not None else None,
+        quality=_quality(quality) if quality is not None else View().quality,
+    )
+
+
+def size_of(asked: Parameters) -> tuple[int, int]:
+    """The size that a thumbnail fits in: `viewport=vw,vh` and nothing more (WADO-15, RP-04). Raises BadRequest."""
+    text = _one(asked, "viewport")
+    if text is None:
+        return THUMBNAIL
+    if text.count(",") != 1:
+        raise BadRequest("viewport", "the viewport of a thumbnail is vw,vh")
+    viewport = _viewport(text)
+    return viewport.width, viewport.height
+
+
+def annotations_of(asked: Parameters) -> list[str]:
+    """The annotations asked for; none is burned in, so each of them is to be named in a Warning (RP-01)."""
+    text = _one(asked, "annotation")
+    if text is None:
+        return []
+    names = [name.strip() for name in text.split(",")]
+    if not all(_NAME.fullmatch(name) for name in names):
+        raise BadRequest("annotation", "annotation is a list of keywords: patient, technique")
+    return names
+
+
+def _one(asked: Parameters, name: str) -> str | None:
+    values = [value for other, value in asked if other.lower() == name]
+    if len(values) > 1:
+        raise BadRequest(name, f"{name} may stand once only")
+    return values[0] if values else None
+
+
+def _quality(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) or not 1 <= int(text) <= 100:
+        raise BadRequest("quality", "quality is a whole number from 1 to 100")
+    return int(text)
+
+
+def _window(text: str) -> tuple[float, float, str]:
+    parts = text.split(",")
+    if len(parts) != 3:
+        raise BadRequest("window", "window is center,width,function; the function linear, linear-exact or sigmoid")
+    center, width = (_finite("window", part) for part in parts[:2])
+    function = parts[2].strip().lower().replace("_", "-")
+    if function not in ("linear", "linear-exact", "sigmoid"):
+        raise BadRequest("window", "the function of a window is linear, linear-exact or sigmoid")
+    return center, width, function
+
+
+def _viewport(text: str) -> Viewport:
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) not in (2, 6):
+        raise BadRequest("viewport", "viewport is vw,vh or vw,vh,sx,sy,sw,sh")
+    if not all(_SIZE.fullmatch(part) for part in parts[:2]):
+        raise BadRequest("viewport", "the viewport's width and height are positive whole numbers")
+    width, height = int(parts[0]), int(parts[1])
+    if width * height > MAX_PIXELS:
+        raise BadRequest("viewport", f"a viewport has at most {MAX_PIXELS} pixels")
+    if len(parts) == 2:
+        return Viewport(width, height)
+    x, y, w, h = (_finite("viewport", part) if part else None for part in parts[2:])
+    return Viewport(width, height, x or 0.0, y or 0.0, w, h)
+
+
+def _finite(name: str, text: str) -> float:
+    if not _NUMBER.fullmatch(text.strip(), re.ASCII) or not math.isfinite(float(text)):
+        raise BadRequest(name, f"{name} holds numbers")
+    return float(text)
