@@ -94,18 +94,18 @@ def _complete(values: dict[int, bytes], at: int) -> bool:
 def build_head(meta: FileMeta, source_aet: str = "") -> bytes:
     """Preamble of zeros, prefix and File Meta Information in our name: the same bytes for the same arguments.
 
-    `source_aet` is the AE title that sent the instance, '' or no AE title at all to say nothing. Raises NotUnderstood
-    where a UID of `meta` is missing or malformed (PS3.10 Table 7.1-1).
+    `source_aet` is the AE title that sent the instance, '' or no AE title at all to say nothing. SOP Class or Instance
+    UID may be '' and are then left out, while only the data set knows them; the file is not fit to be kept like that
+    (PS3.10 Table 7.1-1). Raises NotUnderstood where a UID is malformed, or no transfer syntax is given.
     """
-    for uid, number in ((meta.sop_class_uid, 0x0002), (meta.sop_uid, 0x0003), (meta.transfer_syntax_uid, 0x0010)):
-        if not is_uid(uid):
-            raise NotUnderstood("a UID that File Meta Information needs is missing or malformed", 0x00020000 | number)
+    if not is_uid(meta.transfer_syntax_uid):
+        raise NotUnderstood("Transfer Syntax UID is missing or malformed", 0x00020010)
     sender = source_aet.strip(" ")
     body = b"".join(
         (
             _SHORT.pack(2, 0x0001, b"OB", 0) + _LONG.pack(2) + b"\x00\x01",
-            _element(0x0002, b"UI", meta.sop_class_uid, b"\0"),
-            _element(0x0003, b"UI", meta.sop_uid, b"\0"),
+            _identity(0x0002, meta.sop_class_uid),
+            _identity(0x0003, meta.sop_uid),
             _element(0x0010, b"UI", meta.transfer_syntax_uid, b"\0"),
             _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID, b"\0"),
             _element(0x0013, b"SH", IMPLEMENTATION_VERSION, b" "),
@@ -113,6 +113,12 @@ def build_head(meta: FileMeta, source_aet: str = "") -> bytes:
         )
     )
     return bytes(128) + b"DICM" + _SHORT.pack(2, 0, b"UL", 4) + _LONG.pack(len(body)) + body
+
+
+def _identity(number: int, uid: str) -> bytes:
+    if uid and not is_uid(uid):
+        raise NotUnderstood("a UID for File Meta Information is malformed", 0x00020000 | number)
+    return _element(number, b"UI", uid, b"\0") if uid else b""
 
 
 def _element(number: int, vr: bytes, text: str, padding: bytes) -> bytes:

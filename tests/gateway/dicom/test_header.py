@@ -108,7 +108,7 @@ def compare(ds: Dataset, elements: list[Element]) -> int:
     assert sorted(theirs) == sorted(element.tag for element in elements)
     compared = 0
     for element in elements:
-        raw = theirs[element.tag]
+        raw: object = theirs[element.tag]
         if isinstance(raw, RawDataElement) and element.items is None:
             assert (raw.value or b"") == element.value or element.encapsulated
         converted = ds[Tag(element.tag)]
@@ -201,7 +201,7 @@ def test_unbuffered_files_serve_as_well(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(part10(identity() + explicit(0x7FE00010, "OW", bytes(200_000))))
     with path.open("rb", buffering=0) as stream:
-        assert read_header(stream, path.stat().st_size).text(0x00080018) == INSTANCE  # type: ignore[arg-type]
+        assert read_header(stream, path.stat().st_size).text(0x00080018) == INSTANCE
 
 
 @pytest.mark.parametrize(

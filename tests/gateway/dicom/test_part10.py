@@ -62,12 +62,19 @@ def test_the_same_arguments_give_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize("field", ["sop_class_uid", "sop_uid", "transfer_syntax_uid"])
-@pytest.mark.parametrize("uid", ["", "../../x", "1.2\\1.3", "1.2\0", "1." + "2" * 63])
+@pytest.mark.parametrize("uid", ["../../x", "1.2\\1.3", "1.2\0", "1." + "2" * 63])
 def test_no_head_holds_a_malformed_uid(field: str, uid: str) -> None:
     """S-21."""
     fields = {"sop_class_uid": CLASS, "sop_uid": INSTANCE, "transfer_syntax_uid": EXPLICIT_LITTLE_ENDIAN, field: uid}
     with pytest.raises(NotUnderstood):
         build_head(FileMeta(**fields))
+
+
+def test_identity_may_be_left_to_the_data_set() -> None:
+    head = build_head(FileMeta("", "", EXPLICIT_LITTLE_ENDIAN))
+    assert parse_head(head + identity()) == (FileMeta("", "", EXPLICIT_LITTLE_ENDIAN), len(head))
+    with pytest.raises(NotUnderstood):
+        build_head(FileMeta(CLASS, INSTANCE, ""))
 
 
 def test_more_bytes_are_asked_for_until_the_group_has_ended() -> None:
