@@ -1,0 +1,84 @@
+"""A DIMSE server in this process, over an archive on a fresh folder and SQLite."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.dimse.limits import Limits
+from gateway.dimse.server import DimseServer
+from gateway.settings import Settings
+from storage import open_archive
+from storage.archive import Archive
+from tests.gateway.dimse.wire import VERIFICATION, Context, Wire
+
+
+@dataclass
+class Door:
+    """A running server."""
+
+    archive: Archive
+    server: DimseServer
+    address: tuple[str, int]
+    spool: Path
+
+    def wire(self, *contexts: Context, timeout: float = 10.0) -> Wire:
+        """A raw peer; associated when `contexts` are given."""
+        wire = Wire(self.address, timeout)
+        if contexts:
+            wire.associate(contexts)
+        return wire
+
+    def spool_files(self) -> list[Path]:
+        """What lies in the spool folder."""
+        return [path for path in self.spool.iterdir() if path.is_file()]
+
+    def spool_empties(self, seconds: float = 5.0) -> bool:
+        """Does the spool folder become empty in time?"""
+        end = time.monotonic() + seconds
+        while self.spool_files() and time.monotonic() < end:
+            time.sleep(0.01)
+        return not self.spool_files()
+
+    def is_alive(self) -> bool:
+        """Does a lawful peer get its C-ECHO answered?"""
+        with Wire(self.address) as wire:
+            wire.associate([(1, VERIFICATION, ("1.2.840.10008.1.2",))])
+            answered = wire.echo() == 0
+            wire.release()
+            return answered
+
+
+OpenDoor = Callable[..., Door]
+
+
+@pytest.fixture
+def open_door(tmp_path: Path) -> Iterator[OpenDoor]:
+    """A function that starts a server; keywords are settings, `limits` and `objects` (a URL)."""
+    running: list[Door] = []
+
+    def start(*, limits: Limits | None = None, objects: str = "", **settings: Any) -> Door:
+        folder = tmp_path / f"door{len(running)}"
+        folder.mkdir()
+        kept = Settings(data=folder, dimse="127.0.0.1:0", **settings)
+        archive = open_archive(objects or kept.objects_url, kept.index_url, kept.spool)
+        server = DimseServer(archive, kept, limits)
+        door = Door(archive, server, server.start(), kept.spool)
+        running.append(door)
+        return door
+
+    yield start
+    for door in running:
+        door.server.stop(0)
+        door.archive.close()
+
+
+@pytest.fixture
+def door(open_door: OpenDoor) -> Door:
+    """A server with the settings as they come."""
+    return open_door()
