@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
+from weakref import finalize
 
 import orjson
 
@@ -125,26 +126,37 @@ def _verified(chunks: Iterator[memoryview | bytes], digest: str) -> Chunks:
         yield held
 
 
+class _Nameless:
+    """A file without a name; its space is given back when the last reader lets go of it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.length = file.seek(0, os.SEEK_END)
+        self._descriptor = os.dup(file.fileno())
+        finalize(self, os.close, self._descriptor)
+
+    def pieces(self, start: int, end: int) -> Chunks:
+        """The bytes from `start` up to `end`."""
+        while start < end and (piece := os.pread(self._descriptor, min(1 << 20, end - start), start)):
+            yield piece
+            start += len(piece)
+
+
 def _transcoded(archive: Archive, located: Located) -> Blob:
-    """Explicit VR Little Endian, made into a nameless file on the spool's disk that goes with the last reader."""
-    path, target = archive.spool.create(archive.new_version())
-    path.unlink()
-    with reading(), open_reader(archive, located) as source:
-        to_explicit_little_endian(source, read_header(source, located.size), target)
-    length = target.seek(0, os.SEEK_END)
+    """Explicit VR Little Endian, made into a nameless file on the spool's disk."""
+    with reading():
+        path, target = archive.spool.create(archive.new_version())
+        with target:
+            path.unlink()
+            with open_reader(archive, located) as source:
+                to_explicit_little_endian(source, read_header(source, located.size), target)
+            file = _Nameless(target)
     etag = hashlib.sha256(f"{located.digest} {EXPLICIT_LITTLE_ENDIAN}".encode()).hexdigest()
 
     @contextmanager
     def chunks(start: int, wanted: int | None) -> Iterator[Chunks]:
-        yield _pieces(target, start, length if wanted is None else start + wanted)
+        yield file.pieces(start, file.length if wanted is None else min(start + wanted, file.length))
 
-    return Blob(length, chunks, etag)
-
-
-def _pieces(file: BinaryIO, start: int, end: int) -> Chunks:
-    while start < end and (piece := os.pread(file.fileno(), min(1 << 20, end - start), start)):
-        yield piece
-        start += len(piece)
+    return Blob(file.length, chunks, etag)
 
 
 # ---------------------------------------------------------------- metadata and bulk data

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 import time
+
+_guard = threading.Lock()
+_last = 0
 
 
 def new_version(now: float | None = None) -> str:
-    """A fresh UUIDv7, 32 hex digits. `now` is in seconds since the epoch."""
-    milliseconds = int((time.time() if now is None else now) * 1000) & 0xFFFF_FFFF_FFFF
-    value = milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    """A fresh UUIDv7, 32 hex digits; those of one process sort in the order they were made.
+
+    `now` (seconds since the epoch) makes one for another moment, outside that order.
+    """
+    global _last
+    if now is not None:
+        moment = int(now * 1000) << 12 | secrets.randbits(12)
+    else:
+        # twelve bits count within the millisecond, and run on into the next one (RFC 9562 6.2, method 1)
+        with _guard:
+            moment = _last = max(int(time.time() * 1000) << 12, _last + 1)
+    milliseconds, counter = moment >> 12 & 0xFFFF_FFFF_FFFF, moment & 0xFFF
+    value = milliseconds << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | secrets.randbits(62)
     return f"{value:032x}"
 
 

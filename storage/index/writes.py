@@ -55,11 +55,11 @@ def add(
     study_row = _study(connection, record, insert_new, now)
     series_row = _series(connection, record, study_row.id, insert_new, now)
     made = connection.execute(
-        insert_new(instance).values(
-            study=study_row.id, series=series_row.id, sop_instance_uid=record.sop_uid, **_instance_values(record)
-        )
-    )
-    if made.rowcount != 1:
+        insert_new(instance)
+        .values(study=study_row.id, series=series_row.id, sop_instance_uid=record.sop_uid, **_instance_values(record))
+        .returning(instance.c.id)
+    ).one_or_none()
+    if made is None:
         raise Raced
     first = series_row.number_of_series_related_instances == 0
     redescribed = _is_earlier(record, series_row) or first
