@@ -171,8 +171,7 @@ class ElementReader:
                             base, filled = at, at + len(buffer)
                         (length,) = form.long(buffer, start - 4 - base)
                     if tag >= halt and tag in PIXEL_TAGS:
-                        undefined_length = length == UNDEFINED
-                        append(Element(tag, vr, start, 0 if undefined_length else length, None, None, undefined_length))
+                        append(_pixels_ahead(tag, vr, start, length))
                         break
                     if number and (length == UNDEFINED or vr == "SQ" or (vr == "UN" and not implicit)):
                         self._left, self._memory = room - len(elements), memory
@@ -243,7 +242,7 @@ class ElementReader:
                 if items_or_none is not None:
                     return Element(tag, vr, start, length, None, items_or_none), stop
                 vr = "UN"
-            elif length % WIDTH.get("US" if vr == US_OR_SS else vr, 1):
+            elif not _fits(vr, length):
                 vr = "UN"
         return Element(tag, vr, start, length, self._value(start, length)), stop
 
@@ -363,6 +362,19 @@ class ElementReader:
                 signed[id(elements)] = _signed(elements, form, overall)
             element.vr = "SS" if signed[id(elements)] else "US"
         self._undecided.clear()
+
+
+def _fits(vr: str, length: int) -> bool:
+    """Whether a value of `length` bytes can be one of `vr`."""
+    return length % WIDTH.get("US" if vr == US_OR_SS else vr, 1) == 0
+
+
+def _pixels_ahead(tag: int, vr: str, start: int, length: int) -> Element:
+    """Pixel Data of which only the header is read: the same as when all of it is."""
+    if length == UNDEFINED:
+        return Element(tag, "OB" if vr == "UN" else vr, start, 0, encapsulated=True)
+    known = public_vr(tag)
+    return Element(tag, known if vr == "UN" and _fits(known, length) else vr, start, length)
 
 
 def _signed(elements: list[Element], form: Form, otherwise: bool) -> bool:

@@ -29,7 +29,7 @@ class Header(View):
     """What a Part 10 file says of its instance.
 
     `elements` are those of the top level without Pixel Data (`pixel`: Pixel Data, or Float or Double Float Pixel Data,
-    if any). `dataset_offset` is where the data set starts in the file, and `size` the length of the file's head, up to
+    if any, its value never loaded). `dataset_offset` is where the data set starts in the file, and `size` the length of the file's head, up to
     the Pixel Data element; the whole file where there is none or the data set is deflated, or where elements that
     belong before Pixel Data follow it. All in bytes.
 
@@ -153,6 +153,7 @@ def _take_pixels(
     pixel = elements.pop(places[0])
     if pixel.vr not in _PIXEL_VRS:
         raise NotUnderstood("Pixel Data has a VR that it cannot have", pixel.tag)
+    pixel.value = None  # small ones came along; a head alone has none
     if deflated or any(element.tag < pixel.tag for element in elements[places[0] :]):
         return pixel, size
     long_form = transfer_syntax.explicit
