@@ -156,9 +156,12 @@ class Calls:
 
     def _try(self, client: S3Client, operation: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         self._local.deadline = time.monotonic() + self.budget
+        self._local.refusal = None
         try:
             answer: Mapping[str, Any] = getattr(client, operation)(**parameters)
         except _NotTried as error:
+            if self._local.refusal is not None:
+                raise ClientError(self._local.refusal, operation) from error
             raise ObjectStoreUnavailable(f"S3 {operation}: {error}") from error
         except (BotoCoreError, ResponseParserError) as error:
             raise ObjectStoreUnavailable(f"S3 {operation}: {error}") from error
@@ -170,9 +173,10 @@ class Calls:
         if not self._breaker.permits():
             raise _NotTried("the server could not be reached a moment ago")
 
-    def _after_attempt(self, exception: Exception | None, **_: Any) -> None:
+    def _after_attempt(self, exception: Exception | None, parsed_response: Any, **_: Any) -> None:
         if exception is None:
             self._breaker.record(reached=True)
+            self._local.refusal = parsed_response if parsed_response and "Error" in parsed_response else None
         elif isinstance(exception, (ConnectionError, HTTPClientError)):
             self._breaker.record(reached=False)
 

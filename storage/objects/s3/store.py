@@ -36,7 +36,7 @@ from storage.objects.s3.download import Download
 
 _log = logging.getLogger(__name__)
 
-_PART = 16 << 20  # bytes; also the most that one write holds in memory
+_PART = 16 << 20  # bytes, held in memory while they are sent
 _WHOLE = 64 << 20  # bytes; larger files are sent in parts
 _MOST_PARTS = 10_000
 _PROBE = ".probe"
@@ -97,6 +97,7 @@ class S3Store:
         """See ObjectStore."""
         name = self._name(key)
         with self._writing():
+            self._ask_abilities()
             self._send("put_object", Key=name, Body=bytes(data), ChecksumSHA256=_base64(hashlib.sha256(data)))
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
@@ -179,15 +180,13 @@ class S3Store:
         condition = self._condition(name)
         for attempts_left in reversed(range(3)):
             file.seek(0)
-            # A file object would cost a round trip more: the library asks the server first whether to go on.
-            body = file.read() if size <= _PART else file
             digest = b64encode(bytes.fromhex(sha256)).decode()
             try:
                 self._send(
                     "put_object",
                     handles=frozenset({409, 412}),
                     Key=name,
-                    Body=body,
+                    Body=file,
                     ChecksumSHA256=digest,
                     ContentType="application/dicom",
                     Metadata=metadata,
