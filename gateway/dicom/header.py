@@ -28,10 +28,10 @@ _PIXEL_VRS = frozenset({"OB", "OW", "OF", "OD", "UN"})
 class Header(View):
     """What a Part 10 file says of its instance.
 
-    `elements` are those of the top level without Pixel Data (`pixel`: Pixel Data, or Float or Double Float Pixel Data,
-    if any, its value never loaded). `dataset_offset` is where the data set starts in the file, and `size` the length of the file's head, up to
-    the Pixel Data element; the whole file where there is none or the data set is deflated, or where elements that
-    belong before Pixel Data follow it. All in bytes.
+    `elements` are those of the top level without Pixel Data. `pixel` is Pixel Data, or Float or Double Float Pixel Data,
+    if there is any; its value is never loaded. `dataset_offset` is where the data set starts in the file, and `size`
+    the length of the file's head, up to the Pixel Data element; the whole file where there is none or the data set is
+    deflated, or where elements that belong before Pixel Data follow it. All in bytes.
 
     `fragments`: offset and length of each fragment of encapsulated Pixel Data, flat, the Basic Offset Table first;
     None where it is not encapsulated or was not looked at (`parse_header`).
