@@ -28,7 +28,7 @@ _PIXEL_VRS = frozenset({"OB", "OW", "OF", "OD", "UN"})
 class Header(View):
     """What a Part 10 file says of its instance.
 
-    `elements` are those of the top level without Pixel Data. `pixel` is Pixel Data, or Float or Double Float Pixel Data,
+    `elements` are those of the top level without Pixel Data. `pixel` is Pixel Data, Float or Double Float Pixel Data,
     if there is any; its value is never loaded. `dataset_offset` is where the data set starts in the file, and `size`
     the length of the file's head, up to the Pixel Data element; the whole file where there is none or the data set is
     deflated, or where elements that belong before Pixel Data follow it. All in bytes.
