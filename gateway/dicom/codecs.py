@@ -34,6 +34,8 @@ ENCAPSULATED_UNCOMPRESSED = _ROOT + "1.98"
 DECODED = frozenset({RLE, DEFLATED_FRAMES, ENCAPSULATED_UNCOMPRESSED}) | JPEG | JPEG_2000 | HTJ2K | JPEG_XL
 """Encapsulated transfer syntaxes that can be decoded. Video (MPEG-2, H.264, H.265) cannot."""
 
+_END_OF_IMAGE = b"\xff\xd9"
+
 _ERRORS = (ValueError, TypeError, RuntimeError, IndexError, NotImplementedError, MemoryError, zlib.error)
 """What the decoders raise for damaged input; imagecodecs' own errors are RuntimeErrors."""
 
@@ -116,7 +118,8 @@ def _jpeg(data: bytes, description: PixelDescription) -> Decoded:
     photometric = description.photometric_interpretation
     if stream.jpeg_ls:
         # JPEG-LS has no colour transform but HP's own (APP8), which the decoder undoes.
-        samples = imagecodecs.jpegls_decode(data)
+        # CharLS spends seconds past the end of a stream that is cut off; an end marker stops it.
+        samples = imagecodecs.jpegls_decode(data if data.endswith(_END_OF_IMAGE) else data + _END_OF_IMAGE)
     elif stream.samples == 1:
         samples = imagecodecs.jpeg8_decode(data)
     else:
@@ -134,13 +137,22 @@ def _jpeg_2000(data: bytes, description: PixelDescription, syntax_uid: str, halv
     photometric = description.photometric_interpretation
     if photometric in ("YBR_ICT", "YBR_RCT"):
         photometric = "RGB"  # the component transform is undone; without one the samples never were anything else
-    if syntax_uid in HTJ2K:
-        halvings = max(0, min(halvings, stream.levels))
-        samples = imagecodecs.htj2k_decode(data, skipres=halvings or None)
-    else:
+    halvings = max(0, min(halvings, stream.levels)) if syntax_uid in HTJ2K else 0
+    samples = _htj2k(data, halvings) if syntax_uid in HTJ2K else None
+    if samples is None:
         halvings = 0
         samples = imagecodecs.jpeg2k_decode(data)
     return Decoded(_as_described(samples, description, halvings), stream.bits, stream.signed, photometric)
+
+
+def _htj2k(data: bytes, halvings: int) -> Samples | None:
+    """OpenJPH's picture; None where it may have given up half-way.
+
+    The binding loses the library's errors once decoding has begun and leaves what was not reached at 0. So where the
+    last row is all 0, OpenJPEG has to decode the frame again: that takes two to four times as long, and does report.
+    """
+    samples: Samples = imagecodecs.htj2k_decode(data, skipres=halvings or None)
+    return samples if samples.size and bool(samples[-1].any()) else None
 
 
 def _jpeg_xl(data: bytes, description: PixelDescription) -> Decoded:
@@ -182,7 +194,7 @@ def _packbits(segment: bytes, out: memoryview) -> None:
     """Decode one RLE segment into `out`, no further; what is left over must be padding."""
     try:
         written = len(imagecodecs.packbits_decode(segment, out=out))
-    except imagecodecs.ImcdError:
+    except RuntimeError:  # imagecodecs' errors are none but that
         # Padding after the last run may look like a run that no longer fits, or like a literal without its bytes.
         # The buffer is full then: decode once more, cut where it fills.
         written = len(imagecodecs.packbits_decode(segment[: _packbits_end(segment, len(out))], out=out))

@@ -18,9 +18,9 @@ from gateway.render.parameters import aspect_of, grey_of, palette_of, supplement
 from gateway.render.reduced import decode_reduced
 from gateway.render.view import Picture, View, Viewport
 
-_THUMBNAIL_QUALITY = 75
+_THUMBNAIL_QUALITY = 80
 _OVERSAMPLING = 3
-"""A thumbnail is averaged down from at least this many pixels for each of its own, each way."""
+"""A thumbnail is averaged down from at least this many decoded pixels for each of its own, each way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ def draw_thumbnail(header: Header, data: bytes, frame: int, size: tuple[int, int
     aspect = aspect_of(header, frame)
     wide, high = description.columns, description.rows * aspect
     width, height = fit(wide, high, min(size[0], round(max(1.0, wide))), min(size[1], round(max(1.0, high))))
-    spare = min(description.columns / width, description.rows / height) / _OVERSAMPLING
-    halvings = max(0, int(spare).bit_length() - 1)
+    # The low bands of a wavelet are averages already: they need no pixels to spare.
+    halvings = max(0, int(min(description.columns / width, description.rows / height)).bit_length() - 1)
     decoded = decode_reduced(data, description, header.meta.transfer_syntax_uid, halvings)
     pixels = decoded.pixels
     step = max(1, int(min(pixels.shape[1] / width, pixels.shape[0] / height) / _OVERSAMPLING))
