@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -168,7 +169,10 @@ def test_a_full_disk_is_told_reads_go_on_and_nothing_is_left(tmp_path: Path) -> 
                 put(store, tmp_path / "2.part", KEY.replace("1.dcm", "2.dcm"), bytes(5 << 20))
             with pytest.raises(ObjectStoreFull):
                 store.put_bytes("derived/1", bytes(5 << 20))
+            with pytest.raises(ObjectStoreFull):
+                put(store, tmp_path / "2.part", "obj/cd/00/2.dcm", bytes(5 << 20))
         assert files_below(disk) == [KEY]
+        assert not (disk / "obj" / "cd" / "00").exists()
         assert store.read(KEY, 100, 100) == bytes(100)
         store.check()
         (disk / "ballast").write_bytes(bytes(2 << 20))
@@ -258,6 +262,41 @@ def test_a_file_on_another_file_system_is_copied_and_verified(tmp_path: Path) ->
         with pytest.raises(ObjectExists):
             put(store, source, data=data)
         assert files_below(disk) == [KEY]
+
+
+def test_where_no_second_name_can_be_given_the_file_is_moved_and_still_overwrites_nothing(
+    store: FolderStore, tmp_path: Path
+) -> None:
+    """As on file systems without links; here the source has all the names that its file system allows."""
+    names = tmp_path / "names"
+    names.mkdir()
+    source = tmp_path / "1.part"
+    source.write_bytes(b"bytes")
+    digest = hashlib.sha256(b"bytes").hexdigest()
+    with pytest.raises(OSError, match="Too many links"):
+        for number in range(70_000):
+            (names / f"{number}").hardlink_to(source)
+        pytest.skip("this file system sets no such limit")
+    store.put(KEY, source, sha256=digest)
+    with pytest.raises(ObjectExists):
+        store.put(KEY, names / "0", sha256=digest)
+    shutil.rmtree(names)
+    assert store.read(KEY) == b"bytes"
+    assert not source.exists()
+
+
+def test_the_same_file_system_mounted_twice_is_no_obstacle(tmp_path: Path) -> None:
+    """Two volumes of a container, say: one device, and yet no links across."""
+    with memory_disk(tmp_path / "disk", "size=8m") as disk:
+        for name in ("spool", "objects", "mounted"):
+            (disk / name).mkdir()
+        subprocess.run(["mount", "--bind", disk / "objects", disk / "mounted"], check=True)
+        try:
+            with closing(FolderStore(disk / "mounted")) as store:
+                put(store, disk / "spool" / "1.part")
+                assert store.read(KEY) == b"bytes"
+        finally:
+            subprocess.run(["umount", disk / "mounted"], check=True)
 
 
 def test_a_symbolic_link_leads_nowhere(store: FolderStore, tmp_path: Path) -> None:
