@@ -100,7 +100,7 @@ constraints: | $(PY)
 	$(PY) -m venv "$$work/venv"; \
 	"$$work/venv/bin/python" -m pip install -q '.[dev]'; \
 	sed '/^[^#]/d' constraints.txt >"$$work/new"; \
-	"$$work/venv/bin/python" -m pip freeze --exclude gantry >>"$$work/new"; \
+	"$$work/venv/bin/python" -m pip freeze --all --exclude gantry --exclude pip >>"$$work/new"; \
 	cp "$$work/new" constraints.txt
 
 .PHONY: clean
