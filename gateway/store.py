@@ -58,6 +58,7 @@ class Incoming:
         self._archive = archive
         self._max_bytes = max_bytes
         self._head: bytearray | None = bytearray()
+        self._enough = 512
         self._file_hash = hashlib.sha256()
         self._dataset_hash = hashlib.sha256()
         self.meta: FileMeta | None = None
@@ -83,18 +84,26 @@ class Incoming:
             self._dataset(data)
             return
         self._head += data
-        found = parse_head(bytes(self._head))
-        if found is not None:
-            meta, offset = found
-            dataset = bytes(self._head[offset:])
-            self.begin(meta)
-            self._dataset(dataset)
+        if len(self._head) >= self._enough:  # a sender of single bytes must not make us parse at each of them
+            self._enough = 2 * len(self._head)
+            self._parse_head()
 
     def finish(self) -> tuple[BinaryIO, Digests]:
         """The whole file, ready to be read, and its digests. Raises NotUnderstood when its head never ended."""
         if self.meta is None:
+            self._parse_head()
+        if self.meta is None:
             raise NotUnderstood("no DICOM file: it is empty or ends within its File Meta Information")
+        if self._file.closed:
+            try:
+                self._file = self.path.open("r+b", buffering=0)
+            except OSError as error:
+                raise _out_of_resources(spool_error(error)) from error
         return self._file, Digests(self._file_hash.hexdigest(), self._dataset_hash.hexdigest())
+
+    def park(self) -> None:
+        """All bytes are here and others are still to come: let the spool file wait without being open."""
+        self._file.close()
 
     def restate(self, meta: FileMeta, dataset_offset: int) -> tuple[BinaryIO, Digests]:
         """Write the file again with other File Meta Information, where it disagreed with its data set."""
@@ -118,6 +127,14 @@ class Incoming:
         self._file.close()
         with suppress(OSError):  # a full or failing disk must not hide the error that led here
             self.path.unlink(missing_ok=True)
+
+    def _parse_head(self) -> None:
+        assert self._head is not None  # until `begin`
+        found = parse_head(bytes(self._head))
+        if found is not None:
+            dataset = bytes(self._head[found[1] :])
+            self.begin(found[0])
+            self._dataset(dataset)
 
     def _dataset(self, data: bytes | bytearray | memoryview) -> None:
         self._append(data)

@@ -80,7 +80,9 @@ class Parts:
     def end(self) -> None:
         """The part is complete."""
         part = self.received[-1]
-        if part.incoming is None and part.refused is None:
+        if part.incoming is not None:
+            part.incoming.park()
+        elif part.refused is None:
             part.refused = NotUnderstood("the part is empty")
 
     def close(self) -> None:
@@ -160,6 +162,8 @@ class Store:
             except Exception as error:
                 log.error("store failed", part=number + 1, **describe(error))
                 refused = ProcessingFailure("the instance could not be processed")
+            finally:
+                part.incoming.close()
         refused = refused or ProcessingFailure("the instance could not be processed")
         log.info("instance refused", part=number + 1, reason=refused.reason, sop_uid=refused.sop_uid, why=str(refused))
         return Outcome(refused=refused)
