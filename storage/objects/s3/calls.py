@@ -65,7 +65,7 @@ class CircuitBreaker:
         self._threshold = threshold
         self._cooldown = cooldown
         self._failures = 0
-        self._closed_until = 0.0
+        self._refuses_until = 0.0
         self._lock = threading.Lock()
 
     def permits(self) -> bool:
@@ -74,9 +74,9 @@ class CircuitBreaker:
             if self._failures < self._threshold:
                 return True
             now = time.monotonic()
-            if now < self._closed_until:
+            if now < self._refuses_until:
                 return False
-            self._closed_until = now + self._cooldown  # the others wait for what this one finds
+            self._refuses_until = now + self._cooldown  # the others wait for what this one finds
             return True
 
     def record(self, *, reached: bool) -> None:
@@ -84,7 +84,7 @@ class CircuitBreaker:
         with self._lock:
             self._failures = 0 if reached else self._failures + 1
             if self._failures >= self._threshold:
-                self._closed_until = time.monotonic() + self._cooldown
+                self._refuses_until = time.monotonic() + self._cooldown
 
 
 class _NotTried(Exception):

@@ -395,10 +395,10 @@ def test_a_storm_of_slow_down_is_outlived_without_a_storm_of_retries(fake: FakeS
         store.check()
         fake.requests.clear()
         fake.refuses = lambda method, key: (503, "SlowDown") if len(fake.requests) % 5 == 0 else None
-        for number in range(20):
+        for number in range(12):
             put(store, tmp_path, f"obj/ab/00/{number}.dcm")
-        assert fake.count("PUT") / 20 < 1.5
-        assert len(list(store.keys("obj/"))) == 20
+        assert 12 < fake.count("PUT") < 18
+        assert len(list(store.keys("obj/"))) == 12
 
 
 def test_a_conflict_is_tried_again(fake: FakeS3, tmp_path: Path) -> None:
@@ -453,10 +453,11 @@ def test_a_list_of_many_pages_is_whole_and_holds_objects_only(fake: FakeS3) -> N
         assert [info.size for info in store.keys("obj/", after=keys[29])] == list(range(30, 50))
 
 
-def test_a_real_list_goes_past_a_thousand(server: S3Server, bucket: str) -> None:
+def test_a_real_list_goes_past_a_thousand(seaweedfs: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """F-29."""
+    use_credentials(seaweedfs, monkeypatch)
     keys = [f"derived/{number:04}.json" for number in range(1003)]
-    with closing(quick(bucket, server.endpoint)) as store:
+    with closing(quick(seaweedfs.bucket(), seaweedfs.endpoint)) as store:
         store.check()
         with ThreadPoolExecutor(16) as threads:
             list(threads.map(lambda key: store.put_bytes(key, b""), keys))
