@@ -171,7 +171,7 @@ class ElementReader:
                             base, filled = at, at + len(buffer)
                         (length,) = form.long(buffer, start - 4 - base)
                     if tag >= halt and tag in PIXEL_TAGS:
-                        append(_pixels_ahead(tag, vr, start, length))
+                        append(_pixels_ahead(tag, vr, start, length, implicit))
                         break
                     if number and (length == UNDEFINED or vr == "SQ" or (vr == "UN" and not implicit)):
                         self._left, self._memory = room - len(elements), memory
@@ -321,7 +321,7 @@ class ElementReader:
         self._fragments_left -= len(found) // 2
         if not depth:
             self.fragments = found
-        return Element(tag, "OB" if vr == "UN" else vr, start, at - start, None, None, True), at + 8
+        return Element(tag, _fragments_vr(vr, form.implicit), start, at - start, None, None, True), at + 8
 
     def _item(self, at: int, end: int, form: Form, small: bool = True) -> tuple[int, int]:
         """Tag and length of the item or delimiter at `at`."""
@@ -369,10 +369,15 @@ def _fits(vr: str, length: int) -> bool:
     return length % WIDTH.get("US" if vr == US_OR_SS else vr, 1) == 0
 
 
-def _pixels_ahead(tag: int, vr: str, start: int, length: int) -> Element:
+def _fragments_vr(vr: str, implicit: bool) -> str:
+    """The VR of Pixel Data in fragments: OB (PS3.5 A.4), unless the file says another."""
+    return "OB" if implicit or vr == "UN" else vr
+
+
+def _pixels_ahead(tag: int, vr: str, start: int, length: int, implicit: bool) -> Element:
     """Pixel Data of which only the header is read: the same as when all of it is."""
     if length == UNDEFINED:
-        return Element(tag, "OB" if vr == "UN" else vr, start, 0, encapsulated=True)
+        return Element(tag, _fragments_vr(vr, implicit), start, 0, encapsulated=True)
     known = public_vr(tag)
     return Element(tag, known if vr == "UN" and _fits(known, length) else vr, start, length)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from array import array
+from dataclasses import replace
 from io import BytesIO
 from typing import BinaryIO
 
@@ -35,6 +36,8 @@ class Header(View):
 
     `fragments`: offset and length of each fragment of encapsulated Pixel Data, flat, the Basic Offset Table first;
     None where it is not encapsulated or was not looked at (`parse_header`).
+
+    `syntax` is what File Meta Information declares, but whether VRs are explicit is what the data set shows.
 
     Of a deflated data set, all offsets of elements are those in `inflated`, a stream that lives as long as this
     header; otherwise `inflated` is None and offsets are those in the file.
@@ -126,6 +129,7 @@ def _read(
         stream = inflated = inflate(stream, offset, size, limits)
         head, start, to_pixels = b"", 0, False
         end = inflated.seek(0, 2)
+    transfer_syntax = _as_written(transfer_syntax, stream, start)
     reader = ElementReader(
         stream, keep=keep, encapsulated=transfer_syntax.encapsulated, limits=limits, head=head, to_pixels=to_pixels
     )
@@ -139,6 +143,19 @@ def _read(
         raise
     pixel, header_size = _take_pixels(elements, transfer_syntax, size, inflated is not None)
     return Header(meta, transfer_syntax, elements, pixel, offset, header_size, reader.fragments, inflated)
+
+
+def _as_written(declared: TransferSyntax, stream: BinaryIO, start: int) -> TransferSyntax:
+    """The declared transfer syntax, with VRs explicit or implicit as the first element has them.
+
+    Some programs write one and declare the other, and common readers go by what is written. Where a VR would stand,
+    Implicit VR has the low half of a length that no first element reaches. Big endian is taken at its word.
+    """
+    if not declared.little_endian:
+        return declared
+    stream.seek(start)
+    code = stream.read(6)[4:]
+    return declared if len(code) < 2 else replace(declared, explicit=code.isalpha() and code.isupper())
 
 
 def _take_pixels(

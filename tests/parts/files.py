@@ -43,7 +43,6 @@ REFUSED = {
     "MR_truncated.dcm": "Pixel Data is longer than the file",
     "SC_rgb_jls_lossy_line.dcm": NO_STUDY,
     "SC_rgb_jls_lossy_sample.dcm": NO_STUDY,
-    "SC_rgb_jpeg.dcm": "Implicit VR under a File Meta that says Explicit VR: pydicom guesses, dcmtk fails",
     "bad_sequence.dcm": "SOP, Study and Series Instance UID are hexadecimal digests",
     "fall.dcm": NO_STUDY,
     "hotiron.dcm": NO_STUDY,

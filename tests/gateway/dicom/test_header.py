@@ -51,7 +51,6 @@ REFUSED = {
     "MR_truncated.dcm": "its Pixel Data is cut off",
     "rtplan_truncated.dcm": "it is cut off",
     "emri_small_jpeg_2k_lossless_too_short.dcm": "it is cut off",
-    "SC_rgb_jpeg.dcm": "Implicit VR, against its transfer syntax",
     "DICOMDIR-nooffset": "the last item is longer than its sequence",
     "meta_missing_tsyntax.dcm": "no transfer syntax",
 }
@@ -163,6 +162,21 @@ def test_head_and_pixels() -> None:
     assert [e.tag for e in header.elements] == [0x00080016, 0x00080018, 0x00280008, 0xFFFCFFFC]
     assert header.find(0x7FE00010) is None
     assert (header.is_encapsulated, header.number_of_frames, header.fragments) == (False, 3, None)
+
+
+@pytest.mark.parametrize(("declared", "explicit_vr"), [(EXPLICIT_LITTLE_ENDIAN, False), (IMPLICIT_LITTLE_ENDIAN, True)])
+def test_vrs_are_explicit_or_implicit_as_written_not_as_declared(declared: str, explicit_vr: bool) -> None:
+    """As pydicom reads such files, and in the same way from their head alone."""
+    one = explicit if explicit_vr else lambda tag, _, value: implicit(tag, value)
+    data = part10(one(0x00080016, "UI", CLASS.encode() + b"\0") + one(0x7FE00010, "OW", bytes(16)), declared)
+    with pytest.warns(UserWarning, match="VR"):
+        assert pydicom.dcmread(io.BytesIO(data)).SOPClassUID == CLASS
+    for header in (read(data), parse_header(data[:-16], len(data))):
+        assert (header.syntax.uid, header.syntax.explicit) == (declared, explicit_vr)
+        assert header.text(0x00080016) == CLASS
+        assert header.pixel is not None
+        assert (header.pixel.offset, header.pixel.length) == (len(data) - 16, 16)
+        assert header.size == len(data) - 16 - (12 if explicit_vr else 8)
 
 
 def test_a_file_without_pixels_is_all_head() -> None:
