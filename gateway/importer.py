@@ -1,4 +1,4 @@
-"""Import: files that lie about, in folders, on DICOMDIR media and in zip archives, one after the other into the archive.
+"""Import: files in folders, on DICOMDIR media and in zip archives, into the archive.
 
 Where they go is a `Target`: the archive itself, or the gateway that has it open at this moment.
 """

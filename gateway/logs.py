@@ -53,5 +53,6 @@ class _Forward(logging.Handler):
 
 def get_logger(name: str) -> FilteringBoundLogger:
     """A logger; `room` on each of its lines is `name`."""
-    logger: FilteringBoundLogger = structlog.get_logger().bind(room=name)
+    # lazy: bound by `configure`, which runs after the modules that ask for a logger were imported
+    logger: FilteringBoundLogger = structlog.get_logger(room=name)
     return logger

@@ -18,12 +18,15 @@ import orjson
 from gateway import metrics
 from gateway.caller import Caller
 from gateway.dicom.description import PixelDescription
+from gateway.dicom.elements import PIXEL_TAGS, Element
 from gateway.dicom.frames import FrameTable
 from gateway.dicom.header import MARGIN, Header, parse_header, read_header
 from gateway.dicom.metadata import Cache, bulk_element, to_json
+from gateway.dicom.native import swap, word_size
 from gateway.dicom.pixels import frame_to_native
 from gateway.dicom.transcode import to_explicit_little_endian
 from gateway.dicom.uids import syntax
+from gateway.dicom.vr import WIDTH
 from gateway.errors import Damaged, NotAcceptable, NotFound, Unavailable
 from storage.archive import Archive
 from storage.errors import ObjectDamaged, ObjectMissing, StorageError
@@ -192,10 +195,20 @@ def bulk(archive: Archive, located: Located, path: str) -> Bulk:
     length = element.length
     if media_type != "application/octet-stream":
         length = min(length, found.number(0x00420015) or length)
-    if found.inflated is not None or element.value is not None and not found.syntax.little_endian:
-        raw = element.value if element.value is not None else _inflated(found, element.offset, length)
-        return Bulk(media_type, _in_memory(bytes(raw[:length]), etag))
-    return Bulk(media_type, _joined(archive, located, [(element.offset, length)], etag))
+    width = _width(found, element)
+    if found.inflated is not None:
+        data = _inflated(found, element.offset, length)
+        return Bulk(media_type, _in_memory(swap(data, width), etag))
+    return Bulk(media_type, _joined(archive, located, [(element.offset, length)], etag, width))
+
+
+def _width(found: Header, element: Element) -> int:
+    """Bytes of a word whose order has to be turned around for the web: 1 where there is nothing to turn (GEN-13)."""
+    if found.syntax.little_endian:
+        return 1
+    if element.tag in PIXEL_TAGS:
+        return word_size(found, element.tag, element.vr)
+    return WIDTH.get(element.vr, 1)
 
 
 def _inflated(found: Header, offset: int, length: int) -> bytes:
@@ -212,8 +225,8 @@ def _in_memory(data: bytes, etag: str) -> Blob:
     return Blob(len(data), chunks, etag)
 
 
-def _joined(archive: Archive, located: Located, pieces: Sequence[tuple[int, int]], etag: str) -> Blob:
-    """Pieces of the stored file (offset, length) one after the other."""
+def _joined(archive: Archive, located: Located, pieces: Sequence[tuple[int, int]], etag: str, width: int = 1) -> Blob:
+    """Pieces of the stored file (offset, length) one after the other; words of `width` bytes are turned around."""
 
     def selected(start: int, length: int | None) -> Iterator[tuple[int, int]]:
         left = sum(size for _, size in pieces) - start if length is None else length
@@ -232,9 +245,16 @@ def _joined(archive: Archive, located: Located, pieces: Sequence[tuple[int, int]
 
     @contextmanager
     def chunks(start: int, length: int | None) -> Iterator[Chunks]:
-        yield read(start, length)
+        yield read(start, length) if width == 1 else iter([_turned(start, length)])
 
-    return Blob(sum(size for _, size in pieces), chunks, etag)
+    def _turned(start: int, length: int | None) -> bytes:
+        """A part of a big-endian value: read from word to word, turned around, and cut to size."""
+        end = total if length is None else min(start + length, total)
+        first, last = start - start % width, min(-(-end // width) * width, total)
+        return swap(b"".join(read(first, last - first)), width)[start - first : end - first]
+
+    total = sum(size for _, size in pieces)
+    return Blob(total, chunks, etag)
 
 
 def _video_type(syntax_uid: str) -> str | None:

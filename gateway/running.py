@@ -79,6 +79,10 @@ def _refusal(answer: urllib3.BaseHTTPResponse) -> GatewayError:
     codes = [code for item in failures for code in item.get("00081197", {}).get("Value", [])]
     if not codes:
         return Unavailable(f"the running gateway answered {answer.status}: {body.get('detail', '')}")
-    refused = Refused("the running gateway refused it")
+    refused = Refused(_MEANING.get(int(codes[0]), "The running gateway refused it."))
     refused.code = int(codes[0])
     return refused
+
+
+_MEANING = {kind.code: (kind.__doc__ or "").splitlines()[0] for kind in Refused.__subclasses__()}
+"""What a Failure Reason means, in words."""
