@@ -110,7 +110,7 @@ class _Writer:
             self.out.write(_SHORT.pack(element.tag >> 16, element.tag & 0xFFFF, vr.encode(), size))
         else:
             self.long(element.tag, "UN" if vr in _SHORT_VRS else vr, size)  # NEG-13, PS3.5 6.2.2 note 4
-        self.value(element, WIDTH.get(vr, 1))
+        self.value(element, 2 if vr == "AT" else WIDTH.get(vr, 1))  # a tag is two numbers (PS3.5 6.2)
         if element.length % 2:
             self.out.write(b"\0" if vr in WIDTH or vr in ("OB", "UN", "UI") else b" ")
 
