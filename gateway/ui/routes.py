@@ -91,16 +91,16 @@ def routes(*, aet: str = "GANTRY", dimse_port: int = 11112) -> list[BaseRoute]:
         if PurePosixPath(entry.name).suffix in MEDIA_TYPES and entry.name != "index.html"
     }
 
-    def index(request: Request) -> Response:
+    async def index(request: Request) -> Response:
         return page.answer(request)
 
-    def static_file(request: Request) -> Response:
+    async def static_file(request: Request) -> Response:
         found = static.get(request.path_params["name"])
         if found is None:
             return Response("Not found\n", 404, {**HEADERS, "Content-Type": "text/plain; charset=utf-8"})
         return found.answer(request)
 
-    def favicon(request: Request) -> Response:
+    async def favicon(request: Request) -> Response:
         return static["favicon.svg"].answer(request)
 
     return [

@@ -155,7 +155,7 @@ function dateRange(from, to) {
 
 function columnHeads() {
   return h("div", { class: "heads", "aria-hidden": "true" },
-    ["", "Patient", "Study", "Modality", "Date", "Images"].map((name) => h("span", {}, name)));
+    ["", "Patient", "Study", "Modality", "Date", "Size"].map((name) => h("span", {}, name)));
 }
 
 function row(study) {
@@ -174,7 +174,7 @@ function row(study) {
       accession && h("span", { class: "muted" }, `Accession ${accession}`)),
     h("span", { class: "modalities" }, modalities.map((code) => h("span", { class: "badge" }, code))),
     h("span", { class: "when" }, h("span", {}, date(text(study, TAG.StudyDate)) || "No date"), h("span", { class: "muted" }, time(text(study, TAG.StudyTime)))),
-    h("span", { class: "counts" }, h("span", {}, Number.isNaN(instances) ? "" : count(instances, "image")), h("span", { class: "muted" }, Number.isNaN(series) ? "" : count(series, "series", "series")))));
+    h("span", { class: "counts" }, h("span", {}, Number.isNaN(instances) ? "" : count(instances, modalities.some(withoutPicture) ? "object" : "image")), h("span", { class: "muted" }, Number.isNaN(series) ? "" : count(series, "series", "series")))));
 }
 
 function nothingFound(clear) {

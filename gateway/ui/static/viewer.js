@@ -82,6 +82,7 @@ export class Viewer {
     this.#surface.reset();
     this.#surface.inverted = false;
     this.#tools.showInverted(false);
+    if (stack.length === 0) this.say("none", "This series is empty", "Its objects may have been deleted.");
     this.go(0);
     this.#describe();
   }
@@ -94,6 +95,7 @@ export class Viewer {
     this.#windows = [];
     this.#shown = { index: -1, key: "" };
     this.#index = 0;
+    this.#direction = 1;
     this.#full = false;
     this.#chasing.clear();
     this.#failed.clear();
