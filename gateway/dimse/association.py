@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 STOPPED, TIMED_OUT, PROTOCOL_ERROR, FAILED = "stopped", "timeout", "protocol_error", "failed"
-NOT_SPECIFIED = 0
-"""Reason of an A-ABORT by the service provider (PS3.8 Table 9-26)."""
 
 
 class Registry(Protocol):
@@ -133,7 +131,7 @@ class Acceptor(Association):
             except Exception as error:
                 # The thread's last line: whatever it is, the peer gets an A-ABORT and we a name, not a traceback.
                 log.error("association_failed", error=type(error).__name__)
-                self.provider.refuse(NOT_SPECIFIED)
+                self.provider.refuse(ProtocolError.NOT_SPECIFIED)
             finally:
                 self.is_established = False
                 self.reception.close()
@@ -149,12 +147,12 @@ class Acceptor(Association):
     def _lost(self, lost: PeerLost) -> str:
         """The connection is gone, or we hung up: say so to a peer that can still hear it."""
         if self._hung_up:
-            self.provider.refuse(NOT_SPECIFIED)
+            self.provider.refuse(ProtocolError.NOT_SPECIFIED)
             return STOPPED
         if lost.reason != "too_slow":
             return lost.reason
         if self.provider.state == TRANSFER:
-            self.provider.refuse(NOT_SPECIFIED)
+            self.provider.refuse(ProtocolError.NOT_SPECIFIED)
         return TIMED_OUT
 
     def _converse(self) -> str:
@@ -181,7 +179,7 @@ class Acceptor(Association):
             if not self.messages.in_message:
                 woken = self.provider.wait(self.limits.idle_seconds)
                 if woken is not Woken.DATA:
-                    self.provider.refuse(NOT_SPECIFIED)
+                    self.provider.refuse(ProtocolError.NOT_SPECIFIED)
                     return STOPPED if woken is Woken.STOPPING else TIMED_OUT
             self.provider.read(deadline(self.limits.pdu_seconds))
             while (message := self.messages.next_message()) is not None:

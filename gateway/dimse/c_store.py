@@ -15,7 +15,7 @@ from gateway import metrics
 from gateway.dicom.part10 import FileMeta
 from gateway.dicom.uids import is_uid
 from gateway.dimse import statuses
-from gateway.dimse.transport import PeerLost
+from gateway.dimse.requests import ProtocolError
 from gateway.errors import ClassNotSupported, InvalidInstance, Refused
 from gateway.logs import get_logger
 from gateway.store import Incoming, receive, store
@@ -71,7 +71,7 @@ class Reception:
             self._refuse(refused)
 
     def write(self, fragment: memoryview) -> None:
-        """Take the next bytes of the data set. Raises PeerLost when a refused one does not end."""
+        """Take the next bytes of the data set. Raises ProtocolError when a refused one does not end."""
         if self._incoming is not None:
             try:
                 self._incoming.write(fragment)
@@ -80,7 +80,7 @@ class Reception:
         else:
             self._discarded += len(fragment)
             if self._discarded > self._max_bytes:
-                raise PeerLost("too_large")
+                raise ProtocolError(ProtocolError.NOT_SPECIFIED, "a data set that was refused does not end")
 
     def close(self) -> None:
         """Drop the spool file, unless the object store took it."""

@@ -15,6 +15,7 @@ from pydicom.charset import python_encoding
 
 from gateway.dicom.charset import decode, decode_pn
 from gateway.dicom.elements import Element, read_elements
+from gateway.dicom.limits import Limits
 from gateway.dicom.uids import SYNTAXES
 from gateway.dicom.vr import LONG_FORM
 from gateway.errors import BadRequest
@@ -48,6 +49,8 @@ _ENCODABLE = frozenset(
 )
 """Defined terms of Specific Character Set that we answer in (PS3.3 C.12.1.1.2); for all others, UTF-8."""
 _UTF8 = "ISO_IR 192"
+_LIMITS = Limits(depth=8, elements=4096)
+"""Of one identifier: each match is answered with all its keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,12 @@ def understand(identifier: bytes, transfer_syntax_uid: str, model: Model) -> Ask
     """Read a request identifier. Raises NotUnderstood, BadRequest (names the key), QueryRefused."""
     syntax = SYNTAXES[transfer_syntax_uid]
     elements = read_elements(
-        BytesIO(identifier), 0, len(identifier), implicit=not syntax.explicit, little_endian=syntax.little_endian
+        BytesIO(identifier),
+        0,
+        len(identifier),
+        implicit=not syntax.explicit,
+        little_endian=syntax.little_endian,
+        limits=_LIMITS,
     )
     return _Reading(elements, model, little_endian=syntax.little_endian).asked()
 

@@ -43,7 +43,7 @@ class DataSetSink(Protocol):
         """A C-STORE request was announced; its data set follows."""
 
     def write(self, fragment: memoryview) -> None:
-        """The next bytes of the data set; the memory is used again after the call. Raises PeerLost to give up."""
+        """The next bytes of the data set; the memory is used again after the call. Raises ProtocolError to give up."""
 
 
 class Messages(DIMSEServiceProvider):

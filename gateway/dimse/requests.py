@@ -31,6 +31,7 @@ _USER_ITEMS = frozenset({0x51, 0x52, 0x53, 0x54, 0x55, 0x56, 0x57, 0x58})
 class ProtocolError(Exception):
     """The peer broke the upper layer protocol. `reason` is that of the A-ABORT PDU (PS3.8 Table 9-26)."""
 
+    NOT_SPECIFIED = 0
     UNRECOGNISED_PDU = 1
     UNEXPECTED_PDU = 2
     INVALID_PARAMETER = 6

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pydicom.config
 from pydicom.uid import UID
 from pynetdicom import AE, _config, build_context, evt
 from pynetdicom.transport import AddressInformation, AssociationServer
@@ -214,7 +215,11 @@ def _calling(settings: Settings) -> frozenset[str]:
 
 
 def _quieten_library() -> None:
-    """No identifiers, no per-PDU handlers and no tracebacks of the library in any log (its settings are global)."""
+    """No identifiers, no per-PDU handlers and no tracebacks of the libraries in any log (their settings are global).
+
+    pydicom would warn about each malformed value it meets, and quote it; what to think of a value is decided by us.
+    """
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     _config.LOG_HANDLER_LEVEL = "none"
     _config.LOG_REQUEST_IDENTIFIERS = False
     _config.LOG_RESPONSE_IDENTIFIERS = False

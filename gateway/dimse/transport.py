@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 HEADER = struct.Struct(">BxL")
 READ_AHEAD = 65_536
+LINGER_BYTES = 1 << 20
 
 
 class PeerLost(ConnectionError):
@@ -108,13 +109,14 @@ class Connection(AssociationSocket):
         """
         if (open_socket := self.socket) is None:
             return
-        deadline = monotonic() + self._limits.linger_seconds
+        deadline, room = monotonic() + self._limits.linger_seconds, LINGER_BYTES
         with contextlib.suppress(OSError):
             open_socket.shutdown(socket.SHUT_WR)
-            while (left := deadline - monotonic()) > 0:
+            while (left := deadline - monotonic()) > 0 and room > 0:
                 open_socket.settimeout(left)
-                if not open_socket.recv_into(self._buffer):
+                if not (count := open_socket.recv_into(self._buffer)):
                     break
+                room -= count
 
     def _shutdown_socket(self) -> None:
         """Close whatever state it is in: the library leaves it open where the peer has already gone."""

@@ -87,8 +87,16 @@ def pdv(context_id: int, control: int, value: bytes) -> bytes:
 class Wire:
     """A TCP connection to a server."""
 
-    def __init__(self, address: tuple[str, int], timeout: float = 10.0) -> None:
-        self.socket = socket.create_connection(address, timeout=timeout)
+    def __init__(self, address: tuple[str, int], timeout: float = 10.0, receive_buffer: int = 0) -> None:
+        self.socket = socket.socket()
+        self.socket.settimeout(timeout)
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        try:
+            self.socket.connect(address)
+        except OSError:
+            self.socket.close()
+            raise
 
     def associate(self, contexts: Sequence[Context] = ((1, VERIFICATION, (IMPLICIT,)),)) -> None:
         """Negotiate, and expect to be accepted."""
@@ -109,16 +117,17 @@ class Wire:
         return kind, self._exactly(length)
 
     def status(self) -> int:
-        """The Status of the next response, whose command set comes in one fragment."""
+        """The Status of the next response, whose command set and data set come in one fragment each."""
         kind, body = self.receive()
         assert kind == P_DATA, (kind, body)
-        at = 6
+        at, values = 6, {}
         while at < len(body):
             _, number, length = struct.unpack_from("<HHL", body, at)
-            if number == 0x0900:
-                return int(struct.unpack_from("<H", body, at + 8)[0])
+            values[number] = body[at + 8 : at + 8 + length]
             at += 8 + length
-        raise AssertionError("a response without Status")
+        if values[0x0800] != b"\x01\x01":
+            self.receive()
+        return int.from_bytes(values[0x0900], "little")
 
     def echo(self, context_id: int = 1) -> int:
         """Status of a C-ECHO."""
