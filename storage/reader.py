@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-
 from typing import Protocol
 
 from storage.archive import Archive
