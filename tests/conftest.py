@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.parts.fix_servers", "tests.parts.fix_gateway"]
+pytest_plugins = ["tests.parts.fix_servers", "tests.parts.fix_gateway", "tests.parts.fix_browser"]
