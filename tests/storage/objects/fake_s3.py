@@ -78,10 +78,17 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one piece: two would wait for the client's acknowledgement
     server: _Server
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
+
+    def handle_expect_100(self) -> bool:
+        """The client waits for this before it sends the body."""
+        goes_on = super().handle_expect_100()
+        self.wfile.flush()
+        return goes_on
 
     def handle_any(self) -> None:
         """Answer one request."""
