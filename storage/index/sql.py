@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, text, u
 from sqlalchemy.exc import SQLAlchemyError
 
 from storage.errors import IndexStoreError, IndexUnavailable, StorageError
-from storage.index import Added, Garbage, search, writes
+from storage.index import Added, Garbage, describing, lookups, search, writes
 from storage.index.group import GroupCommit
 from storage.index.schema import change, garbage, instance, note, orphan, request, series, study
 from storage.query import Query
@@ -65,12 +65,12 @@ class SqlIndex:
     def find(self, sop_uid: str) -> Located | None:
         """See `Index.find`."""
         with self._reading() as connection:
-            return writes.found(connection, sop_uid)
+            return lookups.found(connection, sop_uid)
 
     def locate(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> list[Located]:
         """See `Index.locate`."""
         with self._reading() as connection:
-            return writes.located(connection, study_uid, series_uid, sop_uid)
+            return lookups.located(connection, study_uid, series_uid, sop_uid)
 
     def search(self, query: Query) -> Page:
         """See `Index.search`."""
@@ -88,11 +88,11 @@ class SqlIndex:
     def undescribed(self) -> list[Located]:
         """See `Index.undescribed`."""
         with self._reading() as connection:
-            return writes.undescribed(connection)
+            return lookups.undescribed(connection)
 
     def describe(self, record: InstanceRecord) -> None:
         """See `Index.describe`."""
-        self._write(lambda connection: writes.describe(connection, record))
+        self._write(lambda connection: describing.describe(connection, record))
 
     def garbage(self, now: float, limit: int = 100) -> list[Garbage]:
         """See `Index.garbage`."""
@@ -127,12 +127,12 @@ class SqlIndex:
     def live_versions(self, versions: Sequence[str]) -> set[str]:
         """See `Index.live_versions`."""
         with self._reading() as connection:
-            return writes.known(connection, instance, versions)
+            return lookups.known(connection, instance, versions)
 
     def garbage_versions(self, versions: Sequence[str]) -> set[str]:
         """See `Index.garbage_versions`."""
         with self._reading() as connection:
-            return writes.known(connection, garbage, versions)
+            return lookups.known(connection, garbage, versions)
 
     def bury(self, waste: Garbage) -> None:
         """See `Index.bury`."""

@@ -1,0 +1,113 @@
+"""Stored instances looked up by UID or version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, Table, bindparam, func, select
+
+from storage.index.schema import instance, series, study
+from storage.records import Located
+
+AnyRow = Row[*tuple[Any, ...]]
+
+
+def undescribed(connection: Connection) -> list[Located]:
+    """See `Index.undescribed`."""
+    versions = set(
+        connection.execute(
+            select(func.min(instance.c.version))
+            .join(series, instance.c.series == series.c.id)
+            .where(series.c.described_by == "")
+            .group_by(series.c.id)
+        ).scalars()
+    ) | set(
+        connection.execute(
+            select(func.min(instance.c.version))
+            .join(study, instance.c.study == study.c.id)
+            .where(study.c.described_by == "")
+            .group_by(study.c.id)
+        ).scalars()
+    )
+    statement = _located().where(instance.c.version == bindparam("version"))
+    found = [connection.execute(statement, {"version": version}).one() for version in sorted(versions)]
+    return [_as_located(row) for row in found]
+
+
+def located(
+    connection: Connection, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
+) -> list[Located]:
+    """See `Index.locate`."""
+    statement = _located().where(study.c.study_instance_uid == study_uid)
+    if series_uid is not None:
+        statement = statement.where(series.c.series_instance_uid == series_uid)
+    if sop_uid is not None:
+        statement = statement.where(instance.c.sop_instance_uid == sop_uid)
+    statement = statement.order_by(
+        series.c.series_number.nulls_last(),
+        series.c.series_instance_uid,
+        series.c.id,
+        instance.c.instance_number.nulls_last(),
+        instance.c.sop_instance_uid,
+    )
+    return [_as_located(row) for row in connection.execute(statement)]
+
+
+def found(connection: Connection, sop_uid: str) -> Located | None:
+    """See `Index.find`."""
+    row = connection.execute(_located().where(instance.c.sop_instance_uid == sop_uid)).one_or_none()
+    return None if row is None else _as_located(row)
+
+
+def known(connection: Connection, table: Table, versions: Sequence[str]) -> set[str]:
+    """Those of `versions` that a row of `table` has."""
+    seen: set[str] = set()
+    for start in range(0, len(versions), 500):
+        some = list(versions[start : start + 500])
+        seen.update(connection.execute(select(table.c.version).where(table.c.version.in_(some))).scalars())
+    return seen
+
+
+def _located() -> Select[Any]:
+    return (
+        select(
+            study.c.study_instance_uid,
+            series.c.series_instance_uid,
+            instance.c.sop_instance_uid,
+            instance.c.sop_class_uid,
+            instance.c.transfer_syntax_uid,
+            instance.c.version,
+            instance.c.object_key,
+            instance.c.size,
+            instance.c.digest,
+            instance.c.dataset_digest,
+            instance.c.header_size,
+            instance.c.number_of_frames,
+            instance.c.frames,
+        )
+        .join(series, instance.c.series == series.c.id)
+        .join(study, instance.c.study == study.c.id)
+    )
+
+
+def _as_located(row: AnyRow) -> Located:
+    return Located(*tuple(row))
+
+
+STUDY_ROW = (
+    select(
+        study.c.id,
+        study.c.described_by,
+        study.c.modalities_in_study,
+        study.c.number_of_study_related_series,
+        study.c.number_of_study_related_instances,
+    )
+    .where(study.c.study_instance_uid == bindparam("uid"))
+    .with_for_update()
+)
+SERIES_ROW = (
+    select(series.c.id, series.c.described_by, series.c.number_of_series_related_instances)
+    .where(series.c.study == bindparam("study"), series.c.series_instance_uid == bindparam("uid"))
+    .with_for_update()
+)
