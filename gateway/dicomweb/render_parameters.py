@@ -92,6 +92,6 @@ def _viewport(text: str) -> Viewport:
 
 
 def _finite(name: str, text: str) -> float:
-    if not _NUMBER.fullmatch(text.strip(), re.ASCII) or not math.isfinite(float(text)):
+    if not _NUMBER.fullmatch(text.strip()) or not math.isfinite(float(text)):
         raise BadRequest(name, f"{name} holds numbers")
     return float(text)

@@ -67,8 +67,8 @@ class Render:
         size = size_of(asked)
         where, found = self._find(request)
         offer = negotiate(tries(request, asked), offers.rendered(several=False), found[0].transfer_syntax_uid)
-        chosen = _frames(request, found)[0] if "frames" in request.path_params else representative(found)
         try:
+            chosen = _frames(request, found)[0] if "frames" in request.path_params else representative(found)
             return self._one(request, chosen, offer, {}, where, size)
         except NotRenderable as error:
             raise NotFound(f"there is no thumbnail: {error}") from error
@@ -87,9 +87,6 @@ class Render:
         headers["Cache-Control"] = IMMUTABLE if where.sop_uid is not None else REVALIDATE
         if not_modified(request.headers, f'"{etag}"'):
             return Representation(Known([]), offer.media_type, etag, headers)
-        retrieve_frame = retrieve.frame_table(located) if located.frames is not None else None
-        if retrieve_frame is not None:
-            retrieve_frame.span(frame)
         if request.method == "HEAD":
             return Representation(Flowing(iter(())), offer.media_type, etag, headers)
         if isinstance(how, View):

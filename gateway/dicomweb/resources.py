@@ -62,11 +62,14 @@ def parameters(request: Request) -> list[tuple[str, str]]:
     """Names and values of the query, percent-decoded once (QIDO-15). Raises BadRequest."""
     try:
         text = request.scope["query_string"].decode("ascii")
-        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
+        found = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
     except UnicodeDecodeError as error:
         raise BadRequest("query", "the query is percent-encoded UTF-8") from error
     except ValueError as error:
         raise BadRequest("query", f"a query has at most {MAX_PARAMETERS} parameters") from error
+    if any("\0" in name or "\0" in value for name, value in found):
+        raise BadRequest("query", "a query holds no NUL (PS3.18 8.3.1)")
+    return found
 
 
 def tries(request: Request, asked: Sequence[tuple[str, str]]) -> list[list[MediaRange]]:

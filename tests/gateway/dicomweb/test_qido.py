@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,8 +68,8 @@ def test_the_six_forms(filled: Service, path: str, count: int, url: str) -> None
         assert list(one) == sorted(one)
         assert one["00080005"] == {"vr": "CS", "Value": ["ISO_IR 192"]}
         assert one["00080056"] == {"vr": "CS", "Value": ["ONLINE"]}
-        values = {tag: member["Value"][0] for tag, member in one.items() if "Value" in member}
-        assert one["00081190"] == {"vr": "UR", "Value": [filled.url + url.format_map(values)]}
+        own = "".join(one[piece]["Value"][0] if piece.isalnum() else piece for piece in re.split(r"[{}]", url))
+        assert one["00081190"] == {"vr": "UR", "Value": [filled.url + own]}
 
 
 def test_what_a_study_returns(filled: Service) -> None:
@@ -275,6 +276,7 @@ def test_no_results_are_an_empty_list_by_setting(tmp_path: Path) -> None:
         ("StudyDate=today", "StudyDate"),
         ("StudyInstanceUID=1.2*", "StudyInstanceUID"),
         ("PatientID=%FF", "query"),
+        ("PatientID=a%00b", "query"),
         ("&".join(f"a{number}=1" for number in range(5000)), "query"),
         ("PatientName=" + "*a" * 500, "PatientName"),
         ("NumberOfStudyRelatedInstances=4", "NumberOfStudyRelatedInstances"),
@@ -293,11 +295,11 @@ def test_an_endless_limit_is_capped(filled: Service) -> None:
     assert len(found(filled.get("/instances?limit=1000000000"), "00080018")) == 6
 
 
-@pytest.mark.parametrize("value", ["' OR 1=1 --", "%", "_", "\\", "a%' ESCAPE '%", "\0"])
+@pytest.mark.parametrize("value", ["' OR 1=1 --", "%", "_", "\\", "a%' ESCAPE '%"])
 def test_values_are_never_part_of_a_statement(filled: Service, value: str) -> None:
     """S-57."""
     answer = filled.client.get("/studies", params={"PatientID": value})
-    assert answer.status_code in (204, 400) or value == "\0"
+    assert answer.status_code == 204
 
 
 def test_keys_of_the_path_and_of_the_query_both_hold(filled: Service) -> None:

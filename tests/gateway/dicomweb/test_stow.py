@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage
 
 from tests.gateway.dicomweb.service import BOUNDARY, STOW_TYPE, Service, serve, stow_body
@@ -16,6 +17,12 @@ from tests.parts.datasets import ct_slice, part10_bytes, report, series_of, uid
 from tests.parts.files import dataset_bytes
 
 STUDY = uid("study", "study")
+
+
+def post_head(length: object) -> bytes:
+    """The head of a Store request that announces so many bytes."""
+    lines = ("POST /dicomweb/studies HTTP/1.1", "Host: x", f"Content-Type: {STOW_TYPE}", f"Content-Length: {length}")
+    return "\r\n".join((*lines, "\r\n")).encode()
 
 
 def reasons(response: httpx.Response, sequence: str = "00081198") -> list[int]:
@@ -132,7 +139,7 @@ def test_the_same_again_is_success_and_other_bytes_are_refused(service: Service)
 def test_one_bad_part_does_not_harm_the_others(service: Service) -> None:
     """STOW-14, STOW-08, STOW-09: 202, and the part without an identity among the other failures."""
     good = series_of(3)
-    parts = [good[0], b"no DICOM at all", good[1], b"", part10_bytes(good[2])[:-40]]
+    parts: list[Dataset | bytes] = [good[0], b"no DICOM at all", good[1], b"", part10_bytes(good[2])[:-40]]
     answer = service.store(*parts)
     assert answer.status_code == 202
     module = answer.json()
@@ -244,11 +251,7 @@ def test_too_large_a_request_is_refused_before_it_is_read(tmp_path: Path) -> Non
     """S-50: 413 on the announced length alone, and while reading when it was not announced."""
     with serve(tmp_path, max_request_bytes=100_000) as service:
         for announced in (100_001, 10**15, 10**30):
-            head = (
-                f"POST /dicomweb/studies HTTP/1.1\r\nHost: x\r\nContent-Type: {STOW_TYPE}\r\n"
-                f"Content-Length: {announced}\r\n\r\n"
-            )
-            answer = service.raw(head.encode())
+            answer = service.raw(post_head(announced))
             assert b" 413 " in answer.split(b"\r\n")[0] or b" 400 " in answer.split(b"\r\n")[0]
         body = stow_body([ct_slice(rows=400, columns=400)])
         pieces = (body[start : start + 50_000] for start in range(0, len(body), 50_000))
@@ -261,12 +264,8 @@ def test_too_large_a_request_is_refused_before_it_is_read(tmp_path: Path) -> Non
 def test_a_part_that_is_announced_and_never_sent_is_given_up(tmp_path: Path) -> None:
     """F-59, S-52: 408 after the deadline, nothing stored, nothing left in the spool."""
     with serve(tmp_path, body_timeout=0.5) as service:
-        head = (
-            f"POST /dicomweb/studies HTTP/1.1\r\nHost: x\r\nContent-Type: {STOW_TYPE}\r\n"
-            f"Content-Length: {10 * 2**30}\r\n\r\n"
-        ).encode()
         begun = time.monotonic()
-        answer = service.raw(head + stow_body([ct_slice(), ct_slice(number=2)])[:-1000])
+        answer = service.raw(post_head(10 * 2**30) + stow_body([ct_slice(), ct_slice(number=2)])[:-1000])
         assert b" 408 " in answer.split(b"\r\n")[0]
         assert b"connection: close" in answer.lower()
         assert 0.4 < time.monotonic() - begun < 5
@@ -277,10 +276,7 @@ def test_a_part_that_is_announced_and_never_sent_is_given_up(tmp_path: Path) -> 
 def test_a_sender_that_trickles_is_given_up(tmp_path: Path) -> None:
     """F-59."""
     with serve(tmp_path, body_timeout=0.5) as service, socket.create_connection(service.address, 5) as connection:
-        head = (
-            f"POST /dicomweb/studies HTTP/1.1\r\nHost: x\r\nContent-Type: {STOW_TYPE}\r\nContent-Length: 9999\r\n\r\n"
-        )
-        connection.sendall(head.encode())
+        connection.sendall(post_head(9999))
         connection.settimeout(0.1)
         answer = b""
         deadline = time.monotonic() + 5
@@ -295,9 +291,8 @@ def test_a_sender_that_trickles_is_given_up(tmp_path: Path) -> None:
 
 def test_a_client_that_goes_away_leaves_nothing(service: Service) -> None:
     """F-55 for the web."""
-    head = f"POST /dicomweb/studies HTTP/1.1\r\nHost: x\r\nContent-Type: {STOW_TYPE}\r\nContent-Length: 9999999\r\n\r\n"
     with socket.create_connection(service.address, 5) as connection:
-        connection.sendall(head.encode() + stow_body(series_of(200))[:-1000])
+        connection.sendall(post_head(9_999_999) + stow_body(series_of(200))[:-1000])
         time.sleep(0.3)
     deadline = time.monotonic() + 5
     while service.spooled() and time.monotonic() < deadline:
@@ -309,5 +304,4 @@ def test_a_client_that_goes_away_leaves_nothing(service: Service) -> None:
 @pytest.mark.parametrize("announced", ["-1", "1e3", "0x10", "5, 6"])
 def test_a_malformed_content_length_is_refused(service: Service, announced: str) -> None:
     """S-50."""
-    head = f"POST /dicomweb/studies HTTP/1.1\r\nHost: x\r\nContent-Type: {STOW_TYPE}\r\nContent-Length: {announced}\r\n\r\n"
-    assert service.raw(head.encode()).startswith(b"HTTP/1.1 400")
+    assert service.raw(post_head(announced)).startswith(b"HTTP/1.1 400")
