@@ -150,6 +150,7 @@ class Gateway:
                 metrics.GARBAGE_COLLECTED.inc(self._archive.collect())
                 if time.monotonic() - swept >= SWEEP_EVERY:
                     metrics.ORPHANS_REMOVED.inc(self._archive.sweep())
+                    self._archive.objects.tidy()
                     swept = time.monotonic()
             except (StorageError, GatewayError) as error:
                 log.warning("housekeeping", error=type(error).__name__)
