@@ -14,6 +14,7 @@ from gateway.dicomweb.media_types import MediaRange, acceptable
 from gateway.errors import BadRequest
 
 _HOST = re.compile(r"[A-Za-z0-9.\-_]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
+_LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _FRAME = re.compile(r"0*[1-9][0-9]{0,9}")
 MAX_PARAMETERS = 500
 MAX_FRAMES = 10_000
@@ -87,12 +88,15 @@ def root(request: Request, public_url: str | None) -> str:
     mount: str = request.scope.get("root_path", "")
     if public_url:
         return public_url.rstrip("/") + mount
-    host = request.headers.get("host", "")
-    if not host:  # HTTP/1.0
-        name, port = request.scope.get("server") or ("localhost", None)
-        host = f"[{name}]:{port}" if ":" in name else f"{name}:{port}" if port else name
+    address, port = request.scope.get("server") or ("localhost", None)
+    own = f"[{address}]" if ":" in address else address
+    host = request.headers.get("host") or own
     if not _HOST.fullmatch(host):
         raise BadRequest("Host", "the Host header is malformed")
+    # The Python client leaves the port out of its Host header. Where it names our own socket, that port is meant; any
+    # other name may be that of a proxy, which knows best.
+    if host == own or (host == "localhost" and address in _LOOPBACK):
+        host = f"{host}:{port}" if port else host
     return f"{request.scope['scheme']}://{host}{mount}"
 
 
