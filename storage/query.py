@@ -99,7 +99,8 @@ Condition = Simple | MomentBetween | AnyOf
 class Query:
     """One search at one level; all conditions hold.
 
-    `wanted` names computed attributes that are returned only when asked, since they cost a look at other rows.
+    `wanted` names computed attributes that are returned only when asked, since they cost a look at other rows; `shown`
+    the keywords that results hold besides the unique keys of their level and those above (None: all there are).
     `limit` None means all. Results come in a total order: studies newest first, series and instances by number.
     """
 
@@ -108,6 +109,7 @@ class Query:
     limit: int | None = None
     offset: int = 0
     wanted: frozenset[str] = frozenset()
+    shown: frozenset[str] | None = None
 
 
 def condition(attribute: Attribute, text: str) -> Simple | AnyOf | None:

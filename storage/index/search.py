@@ -6,12 +6,13 @@ Values are always parameters; columns come from the attribute table. What each c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Row, Select, and_, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, func, literal, or_, select
 
 from storage.attributes import ATTRIBUTES, BY_KEYWORD, SEQUENCES, Attribute, Level
+from storage.index.lookups import AnyRow
 from storage.index.schema import NAME_GROUPS, TABLES, instance, request, series, study
 from storage.query import AnyOf, Between, Condition, Equals, MomentBetween, Name, OneOf, Query, Simple, Wildcard
 from storage.records import Match, Page, Value
@@ -28,11 +29,11 @@ def run(connection: Connection, query: Query, glob: Glob) -> Page:
         return _patients(connection, query, glob)
     where = _where(query.conditions, glob)
     source = _source(query.level)
-    statement = _windowed(select(*_columns(query.level)).select_from(source).where(*where), query)
+    shown = _shown(query)
+    statement = _windowed(select(*_columns(query.level, shown)).select_from(source).where(*where), query)
     rows = connection.execute(statement.order_by(*_ORDER[query.level])).all()
     total = _total(query, len(rows), lambda: _count(connection, source, where))
-    extras = _extras(connection, query, rows)
-    return Page(tuple(_match(query.level, row, extras) for row in rows), total)
+    return Page(tuple(_matches(shown, rows, _extras(connection, query, rows))), total)
 
 
 def _windowed(statement: Select[Any], query: Query) -> Select[Any]:
@@ -96,13 +97,17 @@ _SKIPPED = frozenset(
 )
 
 
-def _shown(level: Level) -> list[Attribute]:
-    """Attributes that stand in the rows of a level: its own and those above."""
-    return [a for a in ATTRIBUTES if a.level <= level and not a.sequence and a.keyword not in _SKIPPED]
+def _shown(query: Query) -> list[Attribute]:
+    """Attributes that stand in the rows of a level, its own and those above, as far as they are asked for."""
+    there = [a for a in ATTRIBUTES if a.level <= query.level and not a.sequence and a.keyword not in _SKIPPED]
+    if query.shown is None:
+        return there
+    return [a for a in there if a.keyword in query.shown or (a.unique and a.level >= Level.STUDY)]
 
 
-def _columns(level: Level) -> list[ColumnElement[Any]]:
-    columns: list[ColumnElement[Any]] = [_column(attribute).label(attribute.keyword) for attribute in _shown(level)]
+def _columns(level: Level, shown: Sequence[Attribute]) -> list[ColumnElement[Any]]:
+    """The columns of `shown`, then the row numbers of the study and, below it, of the series."""
+    columns: list[ColumnElement[Any]] = [_column(attribute).label(attribute.keyword) for attribute in shown]
     columns.append(study.c.id.label("study_row"))
     if level >= Level.SERIES:
         columns.append(series.c.id.label("series_row"))
@@ -184,24 +189,26 @@ def _within(key: ColumnElement[Any], low: str | None, high: str | None) -> Colum
 # ---------------------------------------------------------------- results
 
 
-def _match(level: Level, row: Row[*tuple[Any, ...]], extras: Mapping[str, Mapping[int, Any]]) -> Match:
-    named = row._mapping
-    values: dict[str, Any] = {}
-    for attribute in _shown(level):
-        value = named[attribute.keyword]
-        if value is not None and value != "":
-            values[attribute.keyword] = value
-    for keyword, by_row in extras.items():
-        found = by_row.get(named["series_row" if keyword == _REQUEST else "study_row"])
-        if found is not None:
-            values[keyword] = found
-    return Match(values)
+def _matches(
+    shown: Sequence[Attribute], rows: Sequence[AnyRow], extras: Mapping[str, Mapping[int, Any]]
+) -> Iterator[Match]:
+    """Rows of `_columns` as matches; what is unknown is left out. The row numbers stand behind the values."""
+    keywords = [attribute.keyword for attribute in shown]
+    places = [(keyword, len(shown) + (keyword == _REQUEST), found) for keyword, found in extras.items()]
+    for row in rows:
+        values = {keyword: value for keyword, value in zip(keywords, row, strict=False) if value not in (None, "")}
+        for keyword, place, found in places:
+            more = found.get(row[place])
+            if more is not None:
+                values[keyword] = more
+        yield Match(values)
 
 
-def _extras(connection: Connection, query: Query, rows: Sequence[Row[*tuple[Any, ...]]]) -> dict[str, dict[int, Any]]:
+def _extras(connection: Connection, query: Query, rows: Sequence[AnyRow]) -> dict[str, dict[int, Any]]:
     """What stands in other rows: items of sequences, and the computed attributes that were asked for."""
     extras: dict[str, dict[int, Any]] = {}
-    if query.level >= Level.SERIES and rows:
+    items_shown = query.shown is None or any(keyword.startswith(_REQUEST) for keyword in query.shown)
+    if query.level >= Level.SERIES and rows and items_shown:
         extras[_REQUEST] = _requests(connection, sorted({row._mapping["series_row"] for row in rows}))
     if "SOPClassesInStudy" in query.wanted and rows:
         extras["SOPClassesInStudy"] = _classes(connection, sorted({row._mapping["study_row"] for row in rows}))
@@ -247,16 +254,16 @@ def _patients(connection: Connection, query: Query, glob: Glob) -> Page:
     where = _where(query.conditions, glob)
     key = (study.c.patient_id, study.c.issuer_of_patient_id)
     newest = select(func.max(study.c.id)).where(*where).group_by(*key)
-    columns = [_column(attribute).label(attribute.keyword) for attribute in _shown(Level.PATIENT)]
-    statement = _windowed(select(*columns, study.c.id.label("study_row")).where(study.c.id.in_(newest)), query)
+    shown = [a for a in ATTRIBUTES if a.level is Level.PATIENT and not a.computed]
+    columns = _columns(Level.PATIENT, shown)
+    statement = _windowed(select(*columns).where(study.c.id.in_(newest)), query)
     rows = connection.execute(statement.order_by(*_ORDER[Level.PATIENT])).all()
     total = _total(query, len(rows), lambda: _count(connection, newest.subquery(), []))
     counts = {keyword for keyword in query.wanted if keyword.startswith("NumberOfPatientRelated")}
-    matches = []
-    for row in rows:
-        match = _match(Level.PATIENT, row, {})
-        matches.append(Match({**match.values, **_patient_counts(connection, match)}) if counts else match)
-    return Page(tuple(matches), total)
+    matches = tuple(_matches(shown, rows, {}))
+    if counts:
+        matches = tuple(Match({**match.values, **_patient_counts(connection, match)}) for match in matches)
+    return Page(matches, total)
 
 
 def _patient_counts(connection: Connection, match: Match) -> dict[str, int]:

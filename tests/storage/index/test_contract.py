@@ -256,6 +256,16 @@ def test_keys_of_upper_levels_narrow_a_search_for_instances(index: Index) -> Non
     assert uids(ask(index, Level.STUDY, wanted=wanted), "SOPClassesInStudy") == ["1.2.840.10008.5.1.4.1.1.2"] * 2
 
 
+def test_a_search_gives_what_is_asked_for_and_the_unique_keys(index: Index) -> None:
+    index.add(record(requests=({"RequestedProcedureID": "R1"},)))
+    (match,) = ask(index, Level.IMAGE, shown=frozenset({"InstanceNumber", "PatientName"}))
+    unique = {"StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"}
+    assert match.values.keys() == {"InstanceNumber", "PatientName"} | unique
+    sequence = "RequestAttributesSequence"
+    (match,) = ask(index, Level.SERIES, shown=frozenset({f"{sequence}.RequestedProcedureID"}))
+    assert match.values[sequence] == ({"RequestedProcedureID": "R1"},)
+
+
 def test_patients_are_counted_over_their_studies(index: Index) -> None:
     """FIND-01"""
     index.add(record("1.2.3.1.1"))
