@@ -67,7 +67,7 @@ def show(image: Image.Image, viewport: Viewport | None, aspect: float = 1.0) -> 
 def _resize(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
     """Linear interpolation, which makes no value that is not there; averages when it makes smaller."""
     left, top, right, bottom = box
-    whole = all(edge.is_integer() for edge in box)
+    whole = all(edge == int(edge) for edge in box)
     if whole and size[0] == right - left and size[1] == bottom - top:
         return image.crop((int(left), int(top), int(right), int(bottom)))
     return image.resize(size, Image.Resampling.BILINEAR, box, reducing_gap=3.0)

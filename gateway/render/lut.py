@@ -106,7 +106,7 @@ def _expand(raw: bytes, bits: int, little_endian: bool, count: int) -> NDArray[n
             elif code == 2 and back < 0:
                 size = 4 // width
                 where = sum(words[position + 2 + n] << (8 * width * n) for n in range(size))
-                if position + 2 + size > len(words) or where % width:
+                if position + 2 + size > len(words) or where % width or where // width >= len(words):
                     return numpy.zeros(0, numpy.uint16)
                 position += 2 + size
                 if length:

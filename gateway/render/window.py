@@ -36,19 +36,21 @@ class Window:
     def apply(self, values: NDArray[Any]) -> NDArray[numpy.uint8]:
         """Map values to 0..255, rounding half up. NaN becomes 0."""
         x = numpy.asarray(values, numpy.float64)
-        if self.function == "SIGMOID":
-            # exp() of more than this overflows, and is 0 or 255 long before.
-            power = numpy.clip((x - self.center) * (-4.0 / self.width), -700.0, 700.0)
-            scaled = 255.0 / (1.0 + numpy.exp(power))
-        else:
-            center, width = self.center, self.width
-            if self.function == "LINEAR":
-                center, width = center - 0.5, width - 1.0
-            low, high = center - width / 2, center + width / 2
-            # A width of 1 leaves a step at the center; the division is not used then.
-            scaled = ((x - center) / (width or 1.0) + 0.5) * 255.0
-            scaled = numpy.where(x <= low, 0.0, numpy.where(x > high, 255.0, scaled))
+        with numpy.errstate(over="ignore", invalid="ignore"):  # what overflows is black or white anyway
+            scaled = self._sigmoid(x) if self.function == "SIGMOID" else self._linear(x)
         return numpy.floor(numpy.nan_to_num(scaled, nan=0.0) + 0.5).astype(numpy.uint8)
+
+    def _sigmoid(self, x: NDArray[numpy.float64]) -> NDArray[numpy.float64]:
+        power = numpy.clip((x - self.center) * (-4.0 / self.width), -700.0, 700.0)
+        return numpy.asarray(255.0 / (1.0 + numpy.exp(power)))
+
+    def _linear(self, x: NDArray[numpy.float64]) -> NDArray[numpy.float64]:
+        center, width = self.center, self.width
+        if self.function == "LINEAR":
+            center, width = center - 0.5, width - 1.0
+        # A width of 1 leaves a step at the center: the division is not used then.
+        slope = ((x - center) / (width or 1.0) + 0.5) * 255.0
+        return numpy.where(x <= center - width / 2, 0.0, numpy.where(x > center + width / 2, 255.0, slope))
 
     def __str__(self) -> str:
         return f"{self.center:.10g},{self.width:.10g},{self.function.lower().replace('_', '-')}"
