@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 
-STOPPED, TIMED_OUT, PROTOCOL_ERROR, FAILED = "stopped", "timeout", "protocol_error", "failed"
+STOPPED, DROPPED, TIMED_OUT, PROTOCOL_ERROR, FAILED = "stopped", "dropped", "timeout", "protocol_error", "failed"
+"""Outcomes of an association in logs and metrics, besides `released`, `aborted`, `rejected`, `closed` (before it was
+requested) and `connection_lost`."""
 
 
 class Registry(Protocol):
@@ -86,7 +88,7 @@ class Acceptor(Association):
         self.dimse = self.messages = Messages(self, reception)
         self._registry = registry
         self._failure: Exception | None = None
-        self._hung_up = False
+        self._hung_up = ""
         self._request_deadline = deadline(limits.request_seconds)
         reception.bind(self)
         self.set_socket(Connection(self, accepted, stop_signal, limits))
@@ -111,9 +113,9 @@ class Acceptor(Association):
         self._failure = error
         self.is_established = False
 
-    def hang_up(self) -> None:
-        """Make the association end, from another thread."""
-        self._hung_up = True
+    def hang_up(self, outcome: str) -> None:
+        """Make the association end with this outcome, from another thread."""
+        self._hung_up = outcome
         self.provider.connection.hang_up()
 
     def run_reactor(self) -> None:
@@ -148,7 +150,7 @@ class Acceptor(Association):
         """The connection is gone, or we hung up: say so to a peer that can still hear it."""
         if self._hung_up:
             self.provider.refuse(ProtocolError.NOT_SPECIFIED)
-            return STOPPED
+            return self._hung_up
         if lost.reason != "too_slow":
             return lost.reason
         if self.provider.state == TRANSFER:

@@ -11,6 +11,7 @@ from collections import deque
 from io import BytesIO
 from typing import TYPE_CHECKING, Protocol, cast
 
+from pydicom._dicom_dict import DicomDictionary
 from pynetdicom.dimse import _RQ_TO_MESSAGE, _RSP_TO_MESSAGE, DIMSEServiceProvider
 from pynetdicom.dimse_messages import _MESSAGE_TYPES, DIMSEMessage
 from pynetdicom.dimse_primitives import C_CANCEL, C_STORE, DimsePrimitiveType
@@ -34,6 +35,7 @@ _PDATA = struct.Struct(">BxLLBB")
 _ELEMENT = struct.Struct("<HHL")
 _COMMAND, _LAST = 1, 2
 _MAX_WAITING = 8
+_COMMAND_ELEMENTS = frozenset(tag for tag in DicomDictionary if tag >> 16 == 0)
 
 
 class DataSetSink(Protocol):
@@ -181,9 +183,9 @@ class Messages(DIMSEServiceProvider):
 
 def _request(encoded: bytes, context_id: int) -> tuple[DIMSEPrimitive, BytesIO | None]:
     """The request that a command set holds, and what its data set is to be written to, if one follows."""
-    _check_structure(encoded)
+    known = _known_elements(encoded)
     try:
-        command = decode(BytesIO(encoded), True, True)
+        command = decode(BytesIO(known), True, True)
         field = command.CommandField
         data = None if command.CommandDataSetType == NO_DATA_SET else BytesIO()
         if field not in _MESSAGE_TYPES or field & 0x8000:
@@ -200,17 +202,25 @@ def _request(encoded: bytes, context_id: int) -> tuple[DIMSEPrimitive, BytesIO |
     return request, data
 
 
-def _check_structure(encoded: bytes) -> None:
-    """A flat list of elements of group 0000, each once and whole, so that nothing deep or large is decoded."""
+def _known_elements(encoded: bytes) -> bytes:
+    """The elements of a command set that PS3.7 Annex E knows; the others are of no concern.
+
+    Raises ProtocolError unless it is a flat list of elements of group 0000, each once and whole: then nothing deep or
+    large is decoded.
+    """
+    kept = []
     at, before = 0, -1
     while at < len(encoded):
         if at + _ELEMENT.size > len(encoded):
             raise _invalid("the command set is cut short")
         group, number, length = _ELEMENT.unpack_from(encoded, at)
-        at += _ELEMENT.size + length
+        start, at = at, at + _ELEMENT.size + length
         if group or number <= before or at > len(encoded):
             raise _invalid("the command set is malformed")
         before = number
+        if number in _COMMAND_ELEMENTS:
+            kept.append(encoded[start:at])
+    return b"".join(kept)
 
 
 def _is_command(primitive: P_DATA) -> bool:

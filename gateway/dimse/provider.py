@@ -33,6 +33,7 @@ _PDU_TYPES = range(1, 8)
 _EXPECTED = {AWAITING_REQUEST: (ASSOCIATE_RQ, ABORT), TRANSFER: (DATA, RELEASE_RQ, ABORT)}
 """What a peer may send in the states in which we read: all else is unexpected (PS3.8 Table 9-10)."""
 SHORT_PDU = 4096
+_PLAIN_ABORT = b"\x07\0\0\0\0\4\0\0\0\0"
 
 
 class Provider(DULServiceProvider):
@@ -148,7 +149,8 @@ class Provider(DULServiceProvider):
             self.event_queue.put("Evt6")
         else:
             try:
-                decoded, event = self._decode_pdu(bytearray(pdu))
+                # An A-ABORT is one whatever source and reason it gives; the library refuses values it does not know.
+                decoded, event = self._decode_pdu(bytearray(_PLAIN_ABORT if kind == ABORT else pdu))
             except (ValueError, TypeError, IndexError, KeyError, AssertionError, struct.error) as error:
                 raise ProtocolError(ProtocolError.INVALID_PARAMETER, "the PDU is malformed") from error
             self._recv_pdu.put(decoded)

@@ -22,7 +22,7 @@ from pynetdicom.transport import AddressInformation, AssociationServer
 
 from gateway import metrics
 from gateway.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
-from gateway.dimse.association import Acceptor
+from gateway.dimse.association import DROPPED, FAILED, STOPPED, Acceptor
 from gateway.dimse.c_find import FindService, negotiate
 from gateway.dimse.c_store import Reception
 from gateway.dimse.limits import MAX_PDU, Limits
@@ -87,13 +87,13 @@ class DimseServer:
             self._stopping = True
         os.write(self._stop_writer, b"x")
         give_up = time.monotonic() + grace_seconds
-        for association in self._open():
+        for association in self._established_now():
             association.join(max(0.0, give_up - time.monotonic()))
         self._listener.shutdown()
         self._thread.join()
         rest = self._open()
         for association in rest:
-            association.hang_up()
+            association.hang_up(STOPPED)
         for association in rest:
             association.join(JOIN_SECONDS)
         self._listener = None
@@ -122,6 +122,10 @@ class DimseServer:
         if established:
             metrics.OPEN_ASSOCIATIONS.dec()
         metrics.ASSOCIATIONS.labels(outcome=outcome).inc()
+
+    def _established_now(self) -> list[Acceptor]:
+        with self._lock:
+            return list(self._established)
 
     def _open(self) -> list[Acceptor]:
         with self._lock:
@@ -154,10 +158,14 @@ class DimseServer:
         association.bind(evt.EVT_SOP_EXTENDED, negotiate)
         for oldest in self._make_room(address[0]):
             log.warning("connection_dropped", reason="too_many_waiting", address=oldest.requestor.address)
-            oldest.hang_up()
+            oldest.hang_up(DROPPED)
         with self._lock:
             self._waiting[association] = None
-        association.start()
+        try:
+            association.start()
+        except RuntimeError:  # no more threads
+            self.ended(association, FAILED)
+            raise
 
     def _make_room(self, host: str) -> list[Acceptor]:
         """The oldest connections that have to go, for one more from `host` to wait for its negotiation."""
@@ -204,6 +212,7 @@ class Listener(AssociationServer):
 
 def _echo(_event: evt.Event) -> int:
     metrics.OPERATIONS.labels(command="C-ECHO", status="0000").inc()
+    log.debug("echoed")
     return SUCCESS
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,15 +58,15 @@ class Door:
 OpenDoor = Callable[..., Door]
 
 
-@pytest.fixture
-def open_door(tmp_path: Path) -> Iterator[OpenDoor]:
-    """A function that starts a server; keywords are settings, `limits` and `objects` (a URL)."""
+@contextmanager
+def doors(folder: Path) -> Iterator[OpenDoor]:
+    """A function that starts servers below `folder`; all are stopped in the end."""
     running: list[Door] = []
 
     def start(*, limits: Limits | None = None, objects: str = "", **settings: Any) -> Door:
-        folder = tmp_path / f"door{len(running)}"
-        folder.mkdir()
-        kept = Settings(data=folder, dimse="127.0.0.1:0", **settings)
+        data = folder / f"door{len(running)}"
+        data.mkdir()
+        kept = Settings(data=data, dimse="127.0.0.1:0", **settings)
         archive = open_archive(objects or kept.objects_url, kept.index_url, kept.spool)
         server = DimseServer(archive, kept, limits)
         door = Door(archive, server, server.start(), kept.spool)
@@ -79,6 +80,20 @@ def open_door(tmp_path: Path) -> Iterator[OpenDoor]:
 
 
 @pytest.fixture
+def open_door(tmp_path: Path) -> Iterator[OpenDoor]:
+    """A function that starts a server; keywords are settings, `limits` and `objects` (a URL)."""
+    with doors(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
 def door(open_door: OpenDoor) -> Door:
-    """A server with the settings as they come."""
+    """A server with the settings as they come, for one test."""
     return open_door()
+
+
+@pytest.fixture(scope="module")
+def module_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A server with the settings as they come, for all tests of a module: starting one takes a while."""
+    with doors(tmp_path_factory.mktemp("doors")) as start:
+        yield start()

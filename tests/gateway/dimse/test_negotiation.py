@@ -26,6 +26,12 @@ IMPLICIT, EXPLICIT, BIG, DEFLATED = (f"1.2.840.10008.1.2{end}" for end in ("", "
 JPEG, JPEG_LOSSLESS, J2K_LOSSLESS = (f"1.2.840.10008.1.2.4.{end}" for end in ("50", "70", "90"))
 
 
+@pytest.fixture(scope="module")
+def door(module_door: Door) -> Door:
+    """One server for all: the tests leave it as it was."""
+    return module_door
+
+
 def rejection(door: Door, **request: object) -> tuple[int, ...]:
     """Result, source and reason of the rejection that a request earns."""
     with door.wire() as wire:
