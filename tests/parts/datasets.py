@@ -143,7 +143,8 @@ def ct_slice(
     ds.RescaleType = "HU"
     ds.WindowCenter = "40"
     ds.WindowWidth = "400"
-    pixels(ds, phantom(rows, columns, number).astype(np.int16))
+    # Around the disc is air; the disc itself goes through the whole of the window.
+    pixels(ds, phantom(rows, columns, number).astype(np.int16) - np.int16(600))
     return change(ds, values)
 
 

@@ -98,6 +98,7 @@ def keep(name: str, folder: Path, owner: int) -> None:
             draft.write_text(json.dumps(asdict(server)))
             draft.rename(folder / f"{name}.json")
             select.select([watched], [], [])
+            shutil.rmtree(folder, ignore_errors=True)  # the owner ended without a word
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
