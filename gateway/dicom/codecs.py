@@ -8,6 +8,7 @@ calls and not pydicom's decoders: no Dataset is needed, and the announcement of 
 
 from __future__ import annotations
 
+import os
 import zlib
 from dataclasses import dataclass
 from itertools import pairwise
@@ -33,6 +34,10 @@ JPEG_XL = frozenset(f"{_ROOT}4.{n}" for n in (110, 111, 112))
 ENCAPSULATED_UNCOMPRESSED = _ROOT + "1.98"
 DECODED = frozenset({RLE, DEFLATED_FRAMES, ENCAPSULATED_UNCOMPRESSED}) | JPEG | JPEG_2000 | HTJ2K | JPEG_XL
 """Encapsulated transfer syntaxes that can be decoded. Video (MPEG-2, H.264, H.265) cannot."""
+
+_LARGE = 1 << 20
+_THREADS = min(4, os.cpu_count() or 1)
+"""OpenJPEG takes most of a second for a frame of 2048 x 2048: so many threads share one of more than `_LARGE` pixels."""
 
 _END_OF_IMAGE = b"\xff\xd9"
 
@@ -141,7 +146,8 @@ def _jpeg_2000(data: bytes, description: PixelDescription, syntax_uid: str, halv
     samples = _htj2k(data, halvings) if syntax_uid in HTJ2K else None
     if samples is None:
         halvings = 0
-        samples = imagecodecs.jpeg2k_decode(data)
+        threads = _THREADS if description.rows * description.columns > _LARGE else 1
+        samples = imagecodecs.jpeg2k_decode(data, numthreads=threads)
     return Decoded(_as_described(samples, description, halvings), stream.bits, stream.signed, photometric)
 
 
