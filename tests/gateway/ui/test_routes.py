@@ -1,0 +1,112 @@
+"""The page's files as a browser gets them."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from importlib.resources import files
+from urllib.parse import urljoin
+
+import httpx
+import pytest
+
+from tests.parts.gateway import GatewayProcess
+
+STATIC = files("gateway.ui") / "static"
+NAMES = sorted(entry.name for entry in STATIC.iterdir())
+
+
+class Tags(HTMLParser):
+    """Every start tag of a document with its attributes, and what stands inside script and style elements."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.inline = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.found and self.found[-1][0] in {"script", "style"}:
+            self.inline += data.strip()
+
+
+@pytest.mark.parametrize("name", ["", *(f"static/{name}" for name in NAMES if name != "index.html")])
+def test_every_file_has_a_strong_etag_and_the_headers_that_keep_it_safe(
+    module_gateway: GatewayProcess, name: str
+) -> None:
+    """S-60."""
+    url = f"{module_gateway.http_url}/{name}"
+    answer = httpx.get(url)
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "script-src 'self'" in policy
+    assert "unsafe" not in policy
+    etag = answer.headers["etag"]
+    assert etag.startswith('"')
+
+    again = httpx.get(url, headers={"If-None-Match": f'"other", {etag}'})
+    assert again.status_code == 304
+    assert again.content == b""
+    assert again.headers["etag"] == etag
+
+    changed = httpx.get(url, headers={"If-None-Match": '"other"'})
+    assert changed.status_code == 200
+
+    head = httpx.head(url)
+    assert head.status_code == 200
+    assert head.headers["etag"] == etag
+    assert head.content == b""
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [
+        ("", "text/html; charset=utf-8"),
+        ("static/main.js", "text/javascript; charset=utf-8"),
+        ("static/page.css", "text/css; charset=utf-8"),
+        ("static/logo.svg", "image/svg+xml"),
+        ("favicon.ico", "image/svg+xml"),
+    ],
+)
+def test_files_say_what_they_are(module_gateway: GatewayProcess, name: str, media_type: str) -> None:
+    assert httpx.get(f"{module_gateway.http_url}/{name}").headers["content-type"] == media_type
+
+
+@pytest.mark.parametrize("name", ["index.html", "none.js", "..%2froutes.py", "%2e%2e/routes.py", "sub/main.js"])
+def test_nothing_else_is_served(module_gateway: GatewayProcess, name: str) -> None:
+    assert httpx.get(f"{module_gateway.http_url}/static/{name}").status_code == 404
+
+
+def test_the_page_has_nothing_inline_and_names_only_files_of_its_own(module_gateway: GatewayProcess) -> None:
+    """S-60."""
+    home = f"{module_gateway.http_url}/"
+    tags = Tags(httpx.get(home).text)
+    assert tags.inline == ""
+    for tag, attributes in tags.found:
+        assert not [name for name in attributes if name == "style" or name.startswith("on")], tag
+        for name in ("src", "href"):
+            link = attributes.get(name)
+            if link and not link.startswith("#"):
+                assert urljoin(home, link).startswith(home)
+                assert httpx.get(urljoin(home, link)).status_code == 200
+
+
+def test_the_page_names_the_dimse_listener(module_gateway: GatewayProcess) -> None:
+    (body,) = [attributes for tag, attributes in Tags(httpx.get(module_gateway.http_url).text).found if tag == "body"]
+    assert body["data-aet"] == module_gateway.aet
+    assert body["data-dimse-port"] == str(module_gateway.dimse_port)
+
+
+def test_the_scripts_make_no_markup_from_text() -> None:
+    """S-60: the sinks that turn text into elements or code are not used at all."""
+    sinks = ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "srcdoc")
+    for name in NAMES:
+        if name.endswith(".js"):
+            text = (STATIC / name).read_text("utf-8")
+            assert [sink for sink in sinks if sink in text] == [], name
