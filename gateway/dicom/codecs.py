@@ -37,7 +37,7 @@ DECODED = frozenset({RLE, DEFLATED_FRAMES, ENCAPSULATED_UNCOMPRESSED}) | JPEG | 
 
 _LARGE = 1 << 20
 _THREADS = min(4, os.cpu_count() or 1)
-"""OpenJPEG takes most of a second for a frame of 2048 x 2048: so many threads share one of more than `_LARGE` pixels."""
+"""OpenJPEG takes up to a second for 2048 x 2048 pixels: so many threads share a frame of more than `_LARGE`."""
 
 _END_OF_IMAGE = b"\xff\xd9"
 
