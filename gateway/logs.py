@@ -41,6 +41,12 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
     handler = _Forward()
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
+    sys.unraisablehook = _unraisable
+
+
+def _unraisable(found: sys.UnraisableHookArgs) -> None:
+    """What a library let fall in a place that cannot raise: a line instead of a traceback on standard error."""
+    structlog.get_logger("python").warning("unraisable", error=getattr(found.exc_type, "__name__", "unknown"))
 
 
 class _Forward(logging.Handler):

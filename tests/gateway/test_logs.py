@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -13,14 +14,22 @@ import structlog
 from gateway.logs import LONGEST, configure, get_logger
 
 
-@pytest.fixture
-def stream() -> Iterator[io.StringIO]:
-    written = io.StringIO()
-    configure("info", written)
-    yield written
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """Puts back what `configure` changes in the process."""
+    hook, handlers = sys.unraisablehook, list(logging.getLogger().handlers)
+    yield
+    sys.unraisablehook = hook
     structlog.reset_defaults()
     logging.captureWarnings(False)
-    logging.getLogger().handlers.clear()
+    logging.getLogger().handlers[:] = handlers
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    written = io.StringIO()
+    configure("info", written)
+    return written
 
 
 def test_each_line_is_json_and_carries_the_bound_id(stream: io.StringIO) -> None:
@@ -56,6 +65,16 @@ def test_a_logger_made_before_the_configuration_follows_it() -> None:
     early.warning("this")
     (line,) = written.getvalue().splitlines()
     assert json.loads(line)["room"] == "early"
-    structlog.reset_defaults()
-    logging.captureWarnings(False)
-    logging.getLogger().handlers.clear()
+
+
+def test_an_error_in_a_finalizer_is_one_line_without_a_traceback(stream: io.StringIO) -> None:
+    """S-75"""
+
+    class Falls:
+        def __del__(self) -> None:
+            raise ValueError("Doe^John")
+
+    Falls()
+    (line,) = stream.getvalue().splitlines()
+    assert json.loads(line)["error"] == "ValueError"
+    assert "Doe" not in line
