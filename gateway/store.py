@@ -102,7 +102,9 @@ class Incoming:
         return self._file, Digests(self._file_hash.hexdigest(), self._dataset_hash.hexdigest())
 
     def park(self) -> None:
-        """All bytes are here and others are still to come: let the spool file wait without being open."""
+        """All bytes are here: let the spool file wait its turn without being open. Raises as `write` does."""
+        if self.meta is None:
+            self._parse_head()
         self._file.close()
 
     def restate(self, meta: FileMeta, dataset_offset: int) -> tuple[BinaryIO, Digests]:

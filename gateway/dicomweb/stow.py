@@ -33,8 +33,8 @@ from gateway.store import Incoming, receive, store
 from storage.archive import Archive
 
 ACCEPTED = ('multipart/related; type="application/dicom"', "application/dicom")
-STORE_THREADS = 4
-"""Instances of one request that are stored at the same time: most of a store is waiting for a disk."""
+STORE_THREADS = 8
+"""Instances that are stored at the same time, of all requests together: most of a store is waiting for a disk."""
 
 log = get_logger("gateway.dicomweb")
 
@@ -45,6 +45,13 @@ class Received:
 
     incoming: Incoming | None = None
     refused: Refused | None = None
+
+    def refuse(self, refused: Refused) -> None:
+        """It will not be stored: its spool file goes now."""
+        self.refused = refused
+        if self.incoming is not None:
+            self.incoming.close()
+            self.incoming = None
 
 
 class Parts:
@@ -72,18 +79,18 @@ class Parts:
                 part.incoming = receive(self._archive, max_bytes=self._max_bytes)
             part.incoming.write(piece)
         except Refused as refused:
-            part.refused = refused
-            if part.incoming is not None:
-                part.incoming.close()
-                part.incoming = None
+            part.refuse(refused)
 
     def end(self) -> None:
         """The part is complete."""
         part = self.received[-1]
-        if part.incoming is not None:
-            part.incoming.park()
-        elif part.refused is None:
-            part.refused = NotUnderstood("the part is empty")
+        try:
+            if part.incoming is not None:
+                part.incoming.park()
+            elif part.refused is None:
+                part.refused = NotUnderstood("the part is empty")
+        except Refused as refused:
+            part.refuse(refused)
 
     def close(self) -> None:
         """Remove the spool files of what was not stored."""
@@ -98,6 +105,7 @@ class Store:
     def __init__(self, archive: Archive, settings: Settings) -> None:
         self.archive = archive
         self.settings = settings
+        self.turns = CapacityLimiter(STORE_THREADS)
 
     async def post(self, request: Request) -> Representation:
         """Spool, store, answer."""
@@ -139,8 +147,7 @@ class Store:
             for number in numbers:
                 outcomes[number] = self._store_one(number, received[number], caller, named)
 
-        limiter = CapacityLimiter(STORE_THREADS)
-        await asyncio.gather(*(to_thread.run_sync(work, numbers, limiter=limiter) for numbers in groups.values()))
+        await asyncio.gather(*(to_thread.run_sync(work, numbers, limiter=self.turns) for numbers in groups.values()))
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _store_one(self, number: int, part: Received, caller: Caller, named: str | None) -> Outcome:

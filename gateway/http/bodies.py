@@ -8,7 +8,7 @@ known yet. Chunks are pulled in a worker thread, about 1 MiB at a time: a frame 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -83,20 +83,31 @@ def settle(iterator: Iterator[bytes], limit: int = TRIP) -> Known | Flowing:
     return Known(head)
 
 
-async def send_chunks(chunks: Iterator[bytes], receive: Receive, send: Send) -> None:
-    """Send what `chunks` gives, which may block, until it ends or the client is gone."""
-    gone = asyncio.ensure_future(_disconnected(receive))
+async def send_chunks(
+    begin: Callable[[], Awaitable[None]], chunks: Iterator[bytes], receive: Receive, send: Send
+) -> None:
+    """Begin the response and send what `chunks` gives, which may block, until it ends or the client is gone.
+
+    It begins once the first chunks are there: what fails before gets a status of its own.
+    """
+    gone: asyncio.Future[None] | None = None
     try:
-        ended = False
-        while not ended and not gone.done():
-            trip, ended = await run_in_threadpool(_pull, chunks)
+        trip, ended = await run_in_threadpool(_pull, chunks)
+        await begin()
+        if not ended:
+            gone = asyncio.ensure_future(_disconnected(receive))
+        while True:
             for position, chunk in enumerate(trip):
                 last = ended and position == len(trip) - 1
                 await send({"type": "http.response.body", "body": chunk, "more_body": not last})
-            if ended and not trip:
-                await send({"type": "http.response.body", "body": b""})
+            if ended or (gone is not None and gone.done()):
+                break
+            trip, ended = await run_in_threadpool(_pull, chunks)
+        if ended and not trip:
+            await send({"type": "http.response.body", "body": b""})
     finally:
-        gone.cancel()
+        if gone is not None:
+            gone.cancel()
         close = getattr(chunks, "close", None)
         if close is not None:
             await run_in_threadpool(close)

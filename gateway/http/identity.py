@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.caller import Caller
 from gateway.http.failures import Failure
@@ -31,7 +31,16 @@ class Identity:
         """Raises Failure 401, which the problem layer answers."""
         if scope["type"] == "http":
             self._identify(scope)
-        await self.app(scope, receive, send)
+        if scope["type"] != "http" or self.digest is None:
+            await self.app(scope, receive, send)
+            return
+
+        async def send_varying(message: Message) -> None:
+            if message["type"] == "http.response.start":  # a browser's cache outlives who is logged in
+                MutableHeaders(scope=message).add_vary_header("Authorization")
+            await send(message)
+
+        await self.app(scope, receive, send_varying)
 
     def _identify(self, scope: Scope) -> None:
         client = scope.get("client")

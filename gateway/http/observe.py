@@ -48,7 +48,7 @@ class Observe:
                 sent += len(message.get("body", b""))
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with structlog.contextvars.bound_contextvars(request_id=request_id), metrics.OPEN_REQUESTS.track_inprogress():
             try:
                 await self.app(scope, receive, send_counted)
             finally:

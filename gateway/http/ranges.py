@@ -50,22 +50,19 @@ class Representation:
                 return
         headers["Content-Type"] = self.media_type
         if isinstance(self.body, Flowing):
-            await _begin(send, self.status, headers)
-            await _finish(scope, self.body, receive, send)
+            await _whole(scope, self.status, headers, self.body, receive, send)
             return
         length = self.body.length
         headers["Accept-Ranges"] = "bytes"
         part = wanted_range(asked, length, etag) if scope["method"] == "GET" and self.status == 200 else None
         if part is None:
             headers["Content-Length"] = str(length)
-            await _begin(send, self.status, headers)
-            await _finish(scope, self.body, receive, send)
+            await _whole(scope, self.status, headers, self.body, receive, send)
             return
         start, stop = part
         headers["Content-Length"] = str(stop - start)
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{length}"
-        await _begin(send, 206, headers)
-        await send_chunks(self.body.chunks(start, stop), receive, send)
+        await send_chunks(lambda: _begin(send, 206, headers), self.body.chunks(start, stop), receive, send)
 
 
 def etag_of(*identity: str) -> str:
@@ -129,11 +126,15 @@ async def _begin(send: Send, status: int, headers: Mapping[str, str]) -> None:
     await send({"type": "http.response.start", "status": status, "headers": raw})
 
 
-async def _finish(scope: Scope, body: Known | Flowing, receive: Receive, send: Send) -> None:
+async def _whole(
+    scope: Scope, status: int, headers: Mapping[str, str], body: Known | Flowing, receive: Receive, send: Send
+) -> None:
     """The whole body; HEAD has none, and nothing is read for it."""
     if scope["method"] == "HEAD":
+        await _begin(send, status, headers)
         await send({"type": "http.response.body", "body": b""})
     elif isinstance(body, Known) and all(isinstance(piece, bytes) for piece in body.pieces):
+        await _begin(send, status, headers)
         await send({"type": "http.response.body", "body": b"".join(body.chunks())})
     else:
-        await send_chunks(body.chunks(), receive, send)
+        await send_chunks(lambda: _begin(send, status, headers), body.chunks(), receive, send)

@@ -89,7 +89,13 @@ def parts_of(response: httpx.Response) -> list[tuple[Mapping[str, str], bytes]]:
 def serve(folder: Path, *, more_routes: Sequence[BaseRoute] = (), **settings: Any) -> Iterator[Service]:
     """A web wing on a fresh archive in `folder`."""
     chosen = Settings(data=folder, **settings)
-    archive = open_archive(chosen.objects_url, chosen.index_url, chosen.spool, replace=chosen.duplicates == "replace")
+    archive = open_archive(
+        chosen.objects_url,
+        chosen.index_url,
+        chosen.spool,
+        replace=chosen.duplicates == "replace",
+        reserve=chosen.spool_reserve,
+    )
     routing: list[BaseRoute] = [
         *health.routes([("objects", archive.objects.check), ("index", archive.index.check)]),
         Mount("/dicomweb", routes=routes(archive, chosen)),

@@ -112,15 +112,19 @@ def test_data_need_the_token(tmp_path: Path, path: str) -> None:
         assert not right.startswith(b"HTTP/1.1 401")
 
 
-@pytest.mark.parametrize(
-    "value", ["", "Bearer", f"Basic {TOKEN}", TOKEN, "Bearer \xff\xfe", "Bearer " + "x" * 5000]
-)
+@pytest.mark.parametrize("value", ["", "Bearer", f"Basic {TOKEN}", TOKEN, "Bearer \xff\xfe", "Bearer " + "x" * 5000])
 def test_other_credentials_are_refused(tmp_path: Path, value: str) -> None:
     """S-67."""
     with running(tmp_path, token=TOKEN) as service:
         answer = service.client.get("/who", headers=[(b"Authorization", value.encode("latin-1"))])
         assert answer.status_code == 401
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_caches_keep_the_answers_of_callers_apart(tmp_path: Path) -> None:
+    with running(tmp_path, token=TOKEN) as service:
+        answer = service.client.get("/dicomweb/studies", headers={"Authorization": f"Bearer {TOKEN}"})
+        assert answer.headers["vary"] == "Accept, Authorization"
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/", "/static/page.js"])
