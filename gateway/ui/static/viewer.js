@@ -338,7 +338,8 @@ export class Viewer {
   }
 
   #showHow() {
-    const as = this.#window ?? (this.#description && hasGreyLevels(this.#description) ? this.#windows[0] : null);
+    // Without a window of its own, an image is shown from its lowest to its highest value, which only the server knows.
+    const as = this.#window ?? this.#windows.find(({ own }) => own);
     const shown = this.#shown.index >= 0 && this.#instead.hidden;
     corners(this.#corners.how, shown ? [as ? `L ${as.center}  W ${as.width}` : "", `${Math.round(this.#surface.zoom * 100)} %`] : []);
     const place = this.#windows.findIndex(({ center, width }) => center === this.#window?.center && width === this.#window?.width);

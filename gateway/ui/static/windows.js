@@ -9,7 +9,7 @@ const CUSTOM = {
   ],
 };
 
-/** The windows on offer for an instance: its own first, then those customary for its modality. */
+/** The windows on offer for an instance: its own first (`own` true), then those customary for its modality. */
 export function windowsFor(ds, modality, frame = 1) {
   const own = ownWindows(ds, frame);
   const custom = (CUSTOM[modality] ?? []).map(([name, center, width]) => ({ name, center, width }));
@@ -26,6 +26,7 @@ function ownWindows(ds, frame) {
     name: sentence(String(values(holder, TAG.WindowExplanation)[index] ?? "")) || (index ? `From the image ${index + 1}` : "From the image"),
     center,
     width: widths[index],
+    own: true,
   }));
 }
 

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.gateway.ui.conftest import Visit, Visitors, stow
 from tests.gateway.ui.phantom import ct_torso, mr_head
-from tests.parts.datasets import color, mr_slice, multi_frame, pdf, report, uid
+from tests.parts.datasets import color, ct_slice, multi_frame, pdf, report, uid
 from tests.parts.gateway import GatewayProcess
 
 SLICES = 12
@@ -28,7 +28,7 @@ def archive(module_gateway: GatewayProcess) -> GatewayProcess:
             report("torso", 8, PatientName="Phantom^Torso"),
             pdf("torso", 9, PatientName="Phantom^Torso"),
             multi_frame("loop", frames=10, PatientName="Phantom^Loop"),
-            mr_slice("plain", WindowCenter=None, WindowWidth=None, PatientName="Phantom^Plain"),
+            ct_slice("plain", WindowCenter=None, WindowWidth=None, PatientName="Phantom^Plain"),
         ],
     )
     return module_gateway
@@ -137,6 +137,8 @@ def test_a_window_is_found_by_dragging_where_the_image_has_none(archive: Gateway
     here = visit(archive)
     here.open()
     here.open_study("Plain")
+    expect(here.page.locator(".edge.left")).to_have_text("R")  # its attributes are there
+    expect(here.page.locator(".corner.how")).to_have_text("100 %")  # and no window is claimed that is not used
     before = here.picture()
     here.drag(30, 60)
     assert here.picture() != before
