@@ -14,7 +14,7 @@ from gateway.http.failures import Failure
 REALM = "gantry"
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/favicon.ico"})
 """Answered without credentials: probes, which tell no data, and the page itself, which asks for the token."""
-OPEN_PREFIXES = ("/static/", "/ui/", "/viewer/")
+OPEN_PREFIXES = ("/static/", "/viewer/")
 """Page assets: scripts, styles and pictures of the program, no data."""
 
 _SCOPE_KEY = "gantry.caller"

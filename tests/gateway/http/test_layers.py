@@ -95,7 +95,7 @@ def test_without_a_token_setting_everybody_is_let_in(tmp_path: Path) -> None:
         "/nowhere",
         "/static/../dicomweb/studies",
         "/static/%2e%2e/dicomweb/studies",
-        "/ui/..%2fdicomweb/studies",
+        "/viewer/..%2fdicomweb/studies",
     ],
 )
 def test_data_need_the_token(tmp_path: Path, path: str) -> None:
