@@ -71,7 +71,9 @@ class Visit:
 
     def _heard(self, message: ConsoleMessage) -> None:
         # A browser reports each answer of 400 and more as an error; a test names those that it provokes.
-        provoked = any(f"status of {status} " in message.text for status in self.expected)
+        # 0 stands for no answer at all.
+        marks = ["net::ERR_" if status == 0 else f"status of {status} " for status in self.expected]
+        provoked = any(mark in message.text for mark in marks)
         if message.type in {"error", "warning"} and not provoked:
             self.problems.append(f"{message.type}: {message.text} ({message.location.get('url')})")
 

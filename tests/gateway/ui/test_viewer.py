@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -11,6 +12,7 @@ from playwright.sync_api import expect
 from tests.gateway.ui.conftest import Visit, Visitors, stow
 from tests.gateway.ui.phantom import ct_torso, mr_head
 from tests.parts.datasets import color, ct_slice, multi_frame, pdf, report, uid
+from tests.parts.fix_gateway import StartGateway
 from tests.parts.gateway import GatewayProcess
 
 SLICES = 12
@@ -28,6 +30,7 @@ def archive(module_gateway: GatewayProcess) -> GatewayProcess:
             report("torso", 8, PatientName="Phantom^Torso"),
             pdf("torso", 9, PatientName="Phantom^Torso"),
             multi_frame("loop", frames=10, PatientName="Phantom^Loop"),
+            ct_slice("large", rows=2304, columns=512, PatientName="Phantom^Large"),
             ct_slice("plain", WindowCenter=None, WindowWidth=None, PatientName="Phantom^Plain"),
         ],
     )
@@ -167,6 +170,41 @@ def test_zoom_pan_and_invert_need_no_new_picture(torso: Visit) -> None:
     torso.page.keyboard.press("f")
     assert torso.picture() == fitted
     assert len(torso.asked("/rendered")) == fetched
+
+
+def test_a_large_picture_comes_in_full_once_one_looks_closely(archive: GatewayProcess, visit: Visitors) -> None:
+    here = visit(archive)
+    here.open()
+    here.open_study("Large")
+    assert len(here.asked("/rendered?viewport=2048%2C2048")) == 1
+    assert here.asked("/rendered") == here.asked("/rendered?viewport")
+    before = here.picture()
+    with here.page.expect_response(lambda answer: answer.url.endswith("/rendered")) as full:
+        here.page.keyboard.down("Control")
+        here.wheel(-12)
+        here.page.keyboard.up("Control")
+    assert full.value.status == 200
+    assert here.picture() != before
+
+
+def test_a_gateway_that_went_away_is_reported_and_tried_again(
+    start_gateway: StartGateway, tmp_path: Path, visit: Visitors
+) -> None:
+    gateway = start_gateway(data=tmp_path / "away")
+    stow(gateway, ct_torso("away", slices=2, size=64))
+    here = visit(gateway)
+    here.open()
+    here.open_study("away")
+    expect(here.page.locator("#window-preset option").nth(2)).to_contain_text("Lung")
+    gateway.kill()
+    here.expected = {0}
+    here.page.locator("#window-preset").select_option(index=2)
+    expect(here.page.locator(".instead")).to_contain_text("The gateway does not answer.")
+    port = str(urlsplit(gateway.http_url).port)
+    start_gateway(data=tmp_path / "away", arguments=["--http", f"127.0.0.1:{port}"])
+    here.page.get_by_role("button", name="Try again").click()
+    expect(here.page.locator(".instead")).to_be_hidden()
+    here.wait_for_picture(1)
 
 
 def test_series_are_changed_by_keys_and_by_their_cards(torso: Visit) -> None:
