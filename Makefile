@@ -21,11 +21,12 @@ TEST_WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# Install the distribution from this folder with extras, as pinned; once more if a download failed.
+# Install the distribution from this folder with extras, as pinned, its build tool too; once more if a download failed.
 define install
 	@echo "installing Gantry$(1) into $(VENV)"
-	@$(PY) -m pip install -q -c constraints.txt -e '.$(1)' \
-	  || { echo "that failed; once more"; sleep 5; $(PY) -m pip install -q -c constraints.txt -e '.$(1)'; }
+	@pip() { $(PY) -m pip install -q -c constraints.txt "$$@"; }; \
+	all() { pip setuptools && pip --no-build-isolation -e '.$(1)'; }; \
+	all || { echo "that failed; once more" >&2; sleep 5; all; }
 endef
 
 .PHONY: help
