@@ -8,14 +8,13 @@ and of the services are triggered: none per PDU.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, cast
 from uuid import uuid4
 
 from pynetdicom import evt
 from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_STORE
+from pynetdicom.dimse_primitives import C_ECHO, C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE, A_RELEASE
 from pynetdicom.service_class import (
     ServiceClass,
@@ -26,7 +25,7 @@ from structlog.contextvars import bound_contextvars
 
 from gateway.caller import Caller
 from gateway.dimse.messages import Messages
-from gateway.dimse.negotiation import FIND_CLASSES, VERIFICATION, Negotiation, Policy, Rejection
+from gateway.dimse.negotiation import VERIFICATION, Negotiation, Policy, Rejection
 from gateway.dimse.provider import TRANSFER, Provider, deadline
 from gateway.dimse.requests import ProtocolError
 from gateway.dimse.transport import Connection, PeerLost, Woken
@@ -56,11 +55,19 @@ class Registry(Protocol):
         """The association needs its place no more."""
 
 
+class Services(Protocol):
+    """The services of an association."""
+
+    def find(self, association: Acceptor, request: DIMSEPrimitive, abstract_syntax: str) -> ServiceClass | None:
+        """The one that answers this request; None when there is no such operation on this presentation context."""
+
+
 class Acceptor(Association):
     """An association that a peer requests of us. `start()` runs it in its own thread.
 
     `association_id` stands on every log line. `rejection` tells how it was rejected, when it was. `extended` is what
-    SOP Class Extended Negotiation agreed on, by SOP class. `find_service` answers C-FIND.
+    SOP Class Extended Negotiation agreed on, by SOP class; `returned` are the storage classes that the peer is the SCP
+    of. `services` answers what is neither C-STORE nor C-ECHO.
     """
 
     def __init__(
@@ -69,7 +76,7 @@ class Acceptor(Association):
         accepted: socket.socket,
         registry: Registry,
         reception: Reception,
-        find_service: Callable[[Acceptor], ServiceClass],
+        services: Services,
         policy: Policy,
         limits: Limits,
         stop_signal: int,
@@ -80,9 +87,10 @@ class Acceptor(Association):
         self.policy = policy
         self.limits = limits
         self.reception = reception
-        self.find_service = find_service
+        self.services = services
         self.rejection: Rejection | None = None
         self.extended: dict[str, bytes] = {}
+        self.returned: frozenset[str] = frozenset()
         self.acse = Negotiation(self)
         self.dul = self.provider = Provider(self)
         self.dimse = self.messages = Messages(self, reception)
@@ -214,8 +222,8 @@ class Acceptor(Association):
     def _service(self, request: DIMSEPrimitive, abstract_syntax: str) -> ServiceClass:
         if isinstance(request, C_STORE) and self.policy.is_storage(abstract_syntax):
             return StorageServiceClass(self)
-        if isinstance(request, C_FIND) and abstract_syntax in FIND_CLASSES:
-            return self.find_service(self)
+        if (service := self.services.find(self, request, abstract_syntax)) is not None:
+            return service
         if isinstance(request, C_ECHO) and abstract_syntax == VERIFICATION:
             return VerificationServiceClass(self)
         raise ProtocolError(ProtocolError.UNEXPECTED_PDU, "no such operation on this presentation context")

@@ -15,6 +15,7 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.acse import ACSE
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     PatientRootQueryRetrieveInformationModelFind,
@@ -30,6 +31,7 @@ from gateway.dicom.uids import (
     STORAGE_CLASSES,
     SYNTAXES,
 )
+from gateway.dimse.classes import SERVED
 from gateway.dimse.provider import TRANSFER
 from gateway.dimse.requests import Proposed
 
@@ -74,6 +76,14 @@ uncompressed; lossy ones last, so that no sender compresses with loss for us wha
 MESSAGE_SYNTAXES: Mapping[str, int] = _ranks([EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, EXPLICIT_BIG_ENDIAN])
 """Transfer syntaxes of identifiers and of Verification, by preference."""
 
+RETURN_SYNTAXES: Mapping[str, int] = _ranks(
+    [EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, DEFLATED_LITTLE_ENDIAN],
+    [uid for uid in _OTHER if not SYNTAXES[uid].lossy],
+    [uid for uid in _OTHER if SYNTAXES[uid].lossy],
+)
+"""Transfer syntaxes of instances that a peer gets on its own association (C-GET), by preference: first those that we
+can make of anything that is stored."""
+
 _STORAGE_ROOT = "1.2.840.10008.5.1.4.1.1."
 _STANDARD_ROOT = "1.2.840.10008."
 
@@ -102,13 +112,15 @@ class Policy:
 
     def syntaxes(self, abstract_syntax: str) -> Mapping[str, int] | None:
         """The transfer syntaxes we take for an abstract syntax, ranked; None when we do not support it."""
-        if abstract_syntax == VERIFICATION or abstract_syntax in FIND_CLASSES:
+        if abstract_syntax == VERIFICATION or abstract_syntax in FIND_CLASSES or abstract_syntax in SERVED:
             return MESSAGE_SYNTAXES
         return STORAGE_SYNTAXES if self.is_storage(abstract_syntax) else None
 
-    def choose(self, proposed: Proposed) -> PresentationContext:
-        """The answer to one proposed presentation context (NET-03, NET-04)."""
+    def choose(self, proposed: Proposed, returned: bool = False) -> PresentationContext:
+        """The answer to one proposed presentation context (NET-03, NET-04); `returned`: the peer is to be the SCP."""
         ranks = self.syntaxes(proposed.abstract_syntax)
+        if returned and ranks is STORAGE_SYNTAXES:
+            ranks = RETURN_SYNTAXES
         known = [uid for uid in proposed.transfer_syntaxes if ranks is not None and uid in ranks]
         context = PresentationContext()
         context._context_id = proposed.context_id
@@ -164,9 +176,13 @@ class Negotiation(ACSE):
             return
         for item in self._check_sop_class_extended():
             self.acceptor.add_negotiation_item(item)
-        # No item answers an asynchronous operations window or a role selection: both then have their defaults, one
-        # operation at a time, and the requestor as the service class user (PS3.7 D.3.3.3, D.3.3.4).
-        contexts = [assoc.policy.choose(proposed) for proposed in request.contexts]
+        for role in self._roles():
+            self.acceptor.add_negotiation_item(role)
+        # No item answers an asynchronous operations window: it then has its default, one operation at a time (PS3.7
+        # D.3.3.3).
+        contexts = [
+            assoc.policy.choose(proposed, proposed.abstract_syntax in assoc.returned) for proposed in request.contexts
+        ]
         assoc._accepted_cx = {cast(int, one.context_id): one for one in contexts if one.result == ACCEPTED}
         assoc._rejected_cx = [context for context in contexts if context.result != ACCEPTED]
         self.send_accept()
@@ -175,6 +191,20 @@ class Negotiation(ACSE):
         assoc.is_established = True
         evt.trigger(assoc, evt.EVT_ACCEPTED, {})
         evt.trigger(assoc, evt.EVT_ESTABLISHED, {})
+
+    def _roles(self) -> list[SCP_SCU_RoleSelectionNegotiation]:
+        """Let the peer be the SCP of storage classes, as it proposes for C-GET (NET-08, PS3.7 D.3.3.4).
+
+        Without an answer the requestor is the SCU, so roles of other classes need none.
+        """
+        answers = []
+        for uid, proposed in self.requestor.role_selection.items():
+            if proposed.scp_role and self._acceptor.policy.is_storage(str(uid)):
+                answer = SCP_SCU_RoleSelectionNegotiation()
+                answer.sop_class_uid, answer.scu_role, answer.scp_role = uid, bool(proposed.scu_role), True
+                answers.append(answer)
+        self._acceptor.returned = frozenset(str(answer.sop_class_uid) for answer in answers)
+        return answers
 
     def _rejection(self) -> Rejection | None:
         request = self._acceptor.provider.request

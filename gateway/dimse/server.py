@@ -23,10 +23,11 @@ from pynetdicom.transport import AddressInformation, AssociationServer
 from gateway import metrics
 from gateway.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from gateway.dimse.association import DROPPED, FAILED, STOPPED, Acceptor
-from gateway.dimse.c_find import FindService, negotiate
+from gateway.dimse.c_find import negotiate
 from gateway.dimse.c_store import Reception
 from gateway.dimse.limits import MAX_PDU, Limits
 from gateway.dimse.negotiation import CONGESTED, LIMIT_EXCEEDED, VERIFICATION, Policy, Rejection
+from gateway.dimse.services import Services
 from gateway.dimse.statuses import SUCCESS
 from gateway.logs import get_logger
 from gateway.settings import Settings, is_loopback, split_address
@@ -48,6 +49,7 @@ class DimseServer:
         self._archive = archive
         self._settings = settings
         self._limits = limits or Limits()
+        self._services = Services(archive, settings, self._limits)
         self._policy = Policy(
             settings.aet,
             settings.require_called_aet,
@@ -143,7 +145,7 @@ class DimseServer:
             accepted,
             registry=self,
             reception=reception,
-            find_service=lambda acceptor: FindService(acceptor, self._archive, self._settings.aet),
+            services=self._services,
             policy=self._policy,
             limits=self._limits,
             stop_signal=self._stop_reader,

@@ -155,11 +155,11 @@ def test_an_unknown_syntax_is_refused(door: Door) -> None:
 
 
 def test_other_services_are_refused(door: Door) -> None:
-    """NET-03: result 3 for services of the standard that are not storage, whatever is said of unknown classes."""
+    """NET-03: result 3 for services of the standard that are not ours, whatever is said of unknown classes."""
     assert propose(door, (VERIFICATION, [IMPLICIT]), (WORKLIST_FIND, [IMPLICIT]), (STUDY_MOVE, [IMPLICIT])) == [
         (0, IMPLICIT),
         (3, IMPLICIT),
-        (3, IMPLICIT),
+        (0, IMPLICIT),
     ]
 
 

@@ -1,0 +1,34 @@
+"""Which service answers which request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pynetdicom.dimse_primitives import C_FIND
+from pynetdicom.service_class import ServiceClass
+
+from gateway.dimse.c_find import FindService
+from gateway.dimse.limits import Limits
+from gateway.dimse.negotiation import FIND_CLASSES
+from gateway.settings import Settings
+from storage.archive import Archive
+
+if TYPE_CHECKING:
+    from pynetdicom.dimse_primitives import DIMSEPrimitive
+
+    from gateway.dimse.association import Acceptor
+
+
+class Services:
+    """The services over one archive, besides Verification and Storage."""
+
+    def __init__(self, archive: Archive, settings: Settings, limits: Limits) -> None:
+        self._archive = archive
+        self._settings = settings
+        self._limits = limits
+
+    def find(self, association: Acceptor, request: DIMSEPrimitive, abstract_syntax: str) -> ServiceClass | None:
+        """The service for this request; None when there is no such operation on this presentation context."""
+        if isinstance(request, C_FIND) and abstract_syntax in FIND_CLASSES:
+            return FindService(association, self._archive, self._settings.aet)
+        return None
