@@ -206,12 +206,12 @@ def test_a_missing_boundary_parameter_is_named(service: Service) -> None:
 
 def test_many_instances_in_one_request(service: Service) -> None:
     """Each is stored and answered for, in the order of the request; none keeps a file open while it waits."""
-    slices = [ct_slice(number=number, rows=1, columns=2) for number in range(1, 151)]
+    slices = [ct_slice(number=number, rows=1, columns=2) for number in range(1, 251)]
     body = stow_body(slices)
     service.store(ct_slice("warm-up"))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     opened = max(int(entry.name) for entry in Path("/proc/self/fd").iterdir())
-    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 40, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 120, hard))
     try:
         answer = service.client.post("/studies", content=body, headers={"Content-Type": STOW_TYPE})
     finally:
