@@ -5,6 +5,7 @@ Run as a script by `make test`, on a machine with nothing but Python: it uses th
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -26,6 +27,9 @@ PACKAGES = {
 }
 """Package by the program that tells whether it is there."""
 
+LIBRARIES = {"libatomic.so.1": "libatomic1"}
+"""Package by shared library: what Playwright's wheel takes for granted."""
+
 # Debian's postgresql starts a server on port 5432 when it is installed, unless this file says otherwise.
 CLUSTER_SETTINGS = Path("/etc/postgresql-common/createcluster.conf")
 
@@ -40,9 +44,19 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=os.pathsep.join(folders))
 
 
-def missing() -> dict[str, str]:
-    """Package by program, for the programs that are not there."""
-    return {program: package for program, package in PACKAGES.items() if find(program) is None}
+def missing() -> list[str]:
+    """The packages that are not there."""
+    programs = [package for program, package in PACKAGES.items() if find(program) is None]
+    return sorted(programs + [package for library, package in LIBRARIES.items() if not loads(library)])
+
+
+def loads(library: str) -> bool:
+    """Whether the shared library is there."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def may_install() -> list[str] | None:
@@ -88,14 +102,14 @@ def install(packages: list[str], prefix: list[str]) -> bool:
 
 def main() -> int:
     """Install what is missing where we may; 0 when nothing is missing in the end."""
-    packages = sorted(set(missing().values()))
+    packages = missing()
     if not packages:
         return 0
     prefix = may_install()
     if prefix is not None:
         print("installing Debian packages:", " ".join(packages), flush=True)
         install(packages, prefix)
-    packages = sorted(set(missing().values()))
+    packages = missing()
     if not packages:
         return 0
     print("Some tests need Debian packages that are missing and could not be installed. As root:", file=sys.stderr)

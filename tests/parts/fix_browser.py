@@ -18,6 +18,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.parts import ohif
+from tests.parts.debian import LIBRARIES, loads
 from tests.parts.machine import cannot_run, free_port, need
 
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"
@@ -48,6 +49,9 @@ def artifact(name: str) -> Path:
 def browser() -> Iterator[Browser]:
     """Debian's Chromium. Closed after the module: Playwright keeps an event loop in the thread until then."""
     chromium = need("chromium")
+    for library, package in LIBRARIES.items():
+        if not loads(library):
+            cannot_run(f"{library} is missing: install Debian's package {package}")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_OPTIONS))
         yield browser
