@@ -24,7 +24,7 @@ from gateway.dicom.header import MARGIN, Header, parse_header, read_header
 from gateway.dicom.metadata import Cache, bulk_element, to_json
 from gateway.dicom.native import swap, word_size
 from gateway.dicom.pixels import frame_to_native
-from gateway.dicom.transcode import to_explicit_little_endian
+from gateway.dicom.transcode import transcode
 from gateway.dicom.uids import syntax
 from gateway.dicom.vr import WIDTH
 from gateway.errors import Damaged, NotAcceptable, NotFound, Unavailable
@@ -151,7 +151,7 @@ def _transcoded(archive: Archive, located: Located) -> Blob:
         with target:
             path.unlink()
             with open_reader(archive, located) as source:
-                to_explicit_little_endian(source, read_header(source, located.size), target)
+                transcode(source, read_header(source, located.size), target)
             file = _Nameless(target)
     etag = hashlib.sha256(f"{located.digest} {EXPLICIT_LITTLE_ENDIAN}".encode()).hexdigest()
 

@@ -16,7 +16,7 @@ from pydicom.tag import Tag
 
 from gateway.dicom.part10 import FileMeta, build_head, parse_head
 from gateway.dicom.pixels import PixelDescription, decode_frame
-from gateway.dicom.transcode import to_explicit_little_endian
+from gateway.dicom.transcode import transcode
 from gateway.errors import NotAcceptable
 from tests.gateway.dicom.opened import EXPLICIT, Opened
 from tests.parts.datasets import (
@@ -44,7 +44,7 @@ DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 
 def transcoded(data: bytes) -> bytes:
     out = BytesIO()
-    to_explicit_little_endian(BytesIO(data), Opened(data).header, out)
+    transcode(BytesIO(data), Opened(data).header, out)
     return out.getvalue()
 
 
@@ -217,7 +217,7 @@ def test_more_than_4_gib_of_pixels_are_refused_before_they_are_written() -> None
     data = deflated_frames(ds, [frame] * 129)
     out = BytesIO()
     with pytest.raises(NotAcceptable, match="4 GiB"):
-        to_explicit_little_endian(BytesIO(data), Opened(data).header, out)
+        transcode(BytesIO(data), Opened(data).header, out)
     assert not out.getvalue()
 
 
@@ -239,7 +239,7 @@ def test_memory_holds_a_frame_not_the_instance() -> None:
     data = deflated_frames(ds, [frame] * 200)
     header, source, out = Opened(data).header, BytesIO(data), Discarded()
     tracemalloc.start()
-    to_explicit_little_endian(source, header, out)
+    transcode(source, header, out)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert out.written > 200 * 512 * 1024
@@ -250,7 +250,7 @@ def test_long_native_pixels_are_copied_in_blocks() -> None:
     data = part10_bytes(multi_frame(frames=40, rows=512, columns=512), BIG_ENDIAN)
     header, source, out = Opened(data).header, BytesIO(data), Discarded()
     tracemalloc.start()
-    to_explicit_little_endian(source, header, out)
+    transcode(source, header, out)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert out.written > 20_000_000
