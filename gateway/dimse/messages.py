@@ -19,6 +19,7 @@ from pynetdicom.dsutils import decode
 from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.pdu_primitives import P_DATA
 
+from gateway.dimse import commands
 from gateway.dimse.limits import MAX_PDU
 from gateway.dimse.provider import TRANSFER, deadline
 from gateway.dimse.requests import ProtocolError
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 NO_DATA_SET = 0x0101
 _PDV = struct.Struct(">LBB")
-_PDATA = struct.Struct(">BxLLBB")
 _ELEMENT = struct.Struct("<HHL")
 _COMMAND, _LAST = 1, 2
 _MAX_WAITING = 8
@@ -51,7 +51,8 @@ class DataSetSink(Protocol):
 class Messages(DIMSEServiceProvider):
     """The DIMSE service provider of an accepted association; `sink` takes the data sets of C-STORE requests.
 
-    `serving` is the ID of the request that is being answered, if one is: a C-CANCEL for any other is void.
+    `serving` is the ID of the request that is being answered, if one is: a C-CANCEL for any other is void. Responses
+    are taken only while a request of ours is `outstanding`.
     """
 
     def __init__(self, assoc: Acceptor, sink: DataSetSink) -> None:
@@ -59,7 +60,9 @@ class Messages(DIMSEServiceProvider):
         self._waiting: deque[tuple[int, DIMSEPrimitive]] = deque()
         self._command = bytearray()
         self._data: BytesIO | None = None
-        self._announced: tuple[int, DIMSEPrimitive] | None = None
+        self._announced: tuple[int, DIMSEPrimitive | commands.Response] | None = None
+        self._responses: deque[commands.Response] = deque()
+        self.outstanding = False
         self._acceptor = assoc
         self._sink = sink
         self.serving: int | None = None
@@ -73,6 +76,31 @@ class Messages(DIMSEServiceProvider):
     def next_message(self) -> tuple[int, DIMSEPrimitive] | None:
         """Presentation context ID and request of the next complete message, if there is one."""
         return self._waiting.popleft() if self._waiting else None
+
+    @property
+    def room(self) -> int:
+        """Bytes of a message that fit into one PDU."""
+        return commands.room(self.maximum_pdu_size, MAX_PDU)
+
+    def send(self, data: bytes) -> None:
+        """Send encoded PDUs. Raises PeerLost."""
+        self._acceptor.provider.send_bytes(data)
+        if not self._acceptor.is_established:
+            raise PeerLost("connection_lost")
+
+    def response(self, message_id: int) -> commands.Response:
+        """Wait for the response to a request of ours on this association. Raises PeerLost, ProtocolError."""
+        until = deadline(self._acceptor.limits.response_seconds)
+        self.outstanding = True
+        while not self._responses:
+            if not self._acceptor.is_established:
+                raise PeerLost("connection_lost")
+            self._acceptor.provider.read(until)
+        self.outstanding = False
+        response = self._responses.popleft()
+        if response.message_id != message_id:
+            raise _unexpected("a response to no request of ours")
+        return response
 
     @property
     def cancel_req(self) -> dict[int, C_CANCEL]:
@@ -118,13 +146,7 @@ class Messages(DIMSEServiceProvider):
 
     def send_encoded(self, command: bytes, context_id: int, data_set: bytes) -> None:
         """Send a message of encoded `command` PDUs and the data set that follows, in one write."""
-        room = min(self.maximum_pdu_size or MAX_PDU, MAX_PDU) - _PDV.size
-        parts = [command]
-        for at in range(0, len(data_set), room):
-            piece = data_set[at : at + room]
-            last = _LAST if at + room >= len(data_set) else 0
-            parts.append(_PDATA.pack(4, len(piece) + _PDV.size, len(piece) + 2, context_id, last) + piece)
-        self._acceptor.provider.send_bytes(b"".join(parts))
+        self._acceptor.provider.send_bytes(b"".join([command, *commands.pdus(context_id, data_set, self.room)]))
 
     def _encode(self, primitive: DimsePrimitiveType, context_id: int) -> list[P_DATA]:
         if primitive.MessageIDBeingRespondedTo is None:
@@ -143,6 +165,13 @@ class Messages(DIMSEServiceProvider):
         if not last:
             return
         encoded, self._command = bytes(self._command), bytearray()
+        if self.outstanding and not self._responses and commands.is_response(encoded):
+            response = commands.response(encoded)
+            if not response.has_data_set:
+                self._responses.append(response)
+                return
+            self._announced, self._data = (context_id, response), BytesIO()
+            return
         request, data = _request(encoded, context_id)
         if data is None:
             self._complete(context_id, request)
@@ -168,7 +197,10 @@ class Messages(DIMSEServiceProvider):
             return
         request = self._announced[1]
         self._announced = self._data = None
-        self._complete(context_id, request)
+        if isinstance(request, commands.Response):
+            self._responses.append(request)
+        else:
+            self._complete(context_id, request)
 
     def _complete(self, context_id: int, request: DIMSEPrimitive) -> None:
         if isinstance(request, C_CANCEL):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pynetdicom.dimse_primitives import C_FIND
+from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE
 from pynetdicom.service_class import ServiceClass
 
 from gateway.dimse.c_find import FindService
+from gateway.dimse.c_get import GetService
+from gateway.dimse.c_move import MoveService
+from gateway.dimse.classes import GET_CLASSES, MOVE_CLASSES
 from gateway.dimse.limits import Limits
 from gateway.dimse.negotiation import FIND_CLASSES
 from gateway.settings import Settings
@@ -31,4 +34,9 @@ class Services:
         """The service for this request; None when there is no such operation on this presentation context."""
         if isinstance(request, C_FIND) and abstract_syntax in FIND_CLASSES:
             return FindService(association, self._archive, self._settings.aet)
+        if isinstance(request, C_GET) and abstract_syntax in GET_CLASSES:
+            return GetService(association, self._archive, GET_CLASSES[abstract_syntax])
+        if isinstance(request, C_MOVE) and abstract_syntax in MOVE_CLASSES:
+            top = MOVE_CLASSES[abstract_syntax]
+            return MoveService(association, self._archive, top, self._settings, self._limits)
         return None

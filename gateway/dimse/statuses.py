@@ -22,9 +22,23 @@ OUT_OF_RESOURCES = 0xA700
 IDENTIFIER_MISMATCH = 0xA900
 """Data set or identifier does not match the SOP Class."""
 UNABLE_TO_PROCESS = 0xC000
+CANNOT_COUNT = 0xA701
+"""Out of resources: unable to calculate the number of matches."""
+CANNOT_SEND = 0xA702
+"""Out of resources: unable to perform sub-operations."""
+DESTINATION_UNKNOWN = 0xA801
+SUB_OPERATIONS_WARNING = 0xB000
+"""Sub-operations complete, one or more failures or warnings."""
 
 MAX_COMMENT = 64
 """Error Comment is LO (PS3.7 Annex E)."""
+
+
+class UnknownDestination(errors.GatewayError):
+    """The Move Destination is no node that we know."""
+
+    reason = "unknown_destination"
+
 
 STORE: dict[type[Exception], int] = {
     errors.Unavailable: OUT_OF_RESOURCES,
@@ -85,6 +99,14 @@ def store_status(error: Exception) -> int:
 def find_status(error: Exception) -> int:
     """The C-FIND status of an error of the use case."""
     return _look_up(FIND, error)
+
+
+def retrieve_status(error: Exception) -> int:
+    """The C-MOVE or C-GET status of an error of the use case (PS3.4 Tables C.4-2, C.4-3)."""
+    if isinstance(error, UnknownDestination):
+        return DESTINATION_UNKNOWN
+    status = _look_up(FIND, error)
+    return CANNOT_COUNT if status == OUT_OF_RESOURCES else status
 
 
 def response(status: int, comment: str = "", tag: int | None = None) -> Dataset:

@@ -1,0 +1,231 @@
+"""Sending stored instances by C-STORE, whoever opened the association (PS3.4 B, PS3.7 9.1.1).
+
+The bytes of the data set go from the object store to the connection in large writes, in as many PDUs as the peer wants;
+no object is ever held. While the peer works on one instance, the next one is opened and its first bytes are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.dicom.part10 import parse_head
+from gateway.dicom.uids import DEFLATED_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN
+from gateway.dimse import commands
+from gateway.dimse.rendition import rendition
+from gateway.errors import Damaged, GatewayError, NotAcceptable
+from gateway.logs import get_logger
+from storage.archive import Archive
+from storage.errors import StorageError
+from storage.records import Located
+
+log = get_logger(__name__)
+
+Contexts = Mapping[str, Mapping[str, int]]
+"""Presentation context ID by transfer syntax, by SOP class: those on which we are the SCU."""
+
+_HEAD = 4096
+_COMMON = (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, DEFLATED_LITTLE_ENDIAN)
+
+
+class Channel(Protocol):
+    """An established association, seen by the one who sends requests on it."""
+
+    @property
+    def room(self) -> int:
+        """Bytes of a message that fit into one PDU."""
+
+    def send(self, data: bytes) -> None:
+        """Send encoded PDUs. Raises when the association is lost."""
+
+    def response(self, message_id: int) -> commands.Response:
+        """Wait for the response to a request. Raises when the association is lost, or the peer is too slow."""
+
+
+class CutShort(Exception):
+    """An instance turned out to be damaged, or could not be read on, after a part of it was sent: the association
+    cannot be used any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Originator:
+    """The C-MOVE that a C-STORE is a sub-operation of (PS3.7 9.1.1.1)."""
+
+    aet: str
+    message_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of one instance: the status of the peer's response; None when it was not sent, and `reason` why."""
+
+    located: Located
+    status: int | None
+    reason: str = ""
+
+    @property
+    def stored(self) -> bool:
+        """Does the peer have it now, with or without a warning (PS3.4 B.2.3)?"""
+        return self.status == 0 or self.warned
+
+    @property
+    def warned(self) -> bool:
+        """Was it stored with a warning?"""
+        return self.status is not None and self.status >> 12 == 0xB
+
+
+@dataclass(slots=True)
+class _Ready:
+    """An instance that is open: its first bytes are read, and the first of them are of its data set."""
+
+    located: Located
+    context_id: int = 0
+    first: memoryview = field(default_factory=lambda: memoryview(b""))
+    rest: Iterator[bytes | memoryview] = field(default_factory=lambda: iter(()))
+    left: int = 0
+    reason: str = ""
+    closing: ExitStack = field(default_factory=ExitStack)
+
+
+class Sender:
+    """Sends instances over one association; message IDs start from 1."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        channel: Channel,
+        contexts: Contexts,
+        *,
+        originator: Originator | None = None,
+        priority: int = 0,
+    ) -> None:
+        self._archive = archive
+        self._channel = channel
+        self._contexts = contexts
+        self._originator = originator
+        self._priority = priority
+        self._message_id = 0
+
+    def send(self, instances: Iterable[Located]) -> Generator[Sent, None, None]:
+        """Send all, in their order; what the archive cannot give counts as not sent.
+
+        Raises what the channel raises, and CutShort: then the instance after the last result was not sent, or not to
+        its end.
+        """
+        waiting = iter(instances)
+        ready = self._next(waiting)
+        try:
+            while ready is not None:
+                now, ready = ready, None
+                if now.reason:
+                    yield Sent(now.located, None, now.reason)
+                    ready = self._next(waiting)
+                    continue
+                with now.closing:
+                    message_id = self._transmit(now)
+                ready = self._next(waiting)  # while the peer works
+                status = self._channel.response(message_id).status
+                yield Sent(now.located, status, "" if status == 0 else f"status {status:04X}")
+        finally:
+            if ready is not None:
+                ready.closing.close()
+
+    def _next(self, waiting: Iterator[Located]) -> _Ready | None:
+        located = next(waiting, None)
+        return None if located is None else self._open(located)
+
+    def _open(self, located: Located) -> _Ready:
+        ready = _Ready(located)
+        with ExitStack() as closing:
+            try:
+                blob = None
+                for syntax_uid, context_id in self._choices(located):
+                    try:
+                        blob = rendition(self._archive, located, syntax_uid)
+                    except NotAcceptable:
+                        continue
+                    ready.context_id = context_id
+                    break
+                if blob is None:
+                    ready.reason = "no_context"
+                    return ready
+                chunks = closing.enter_context(blob.open(0, None))
+                first = memoryview(next(chunks, b""))
+                head = parse_head(bytes(first[:_HEAD])) or parse_head(bytes(first))
+                if head is None or len(first) == head[1] < blob.length:
+                    raise Damaged("the stored object ends within its head")
+                ready.first, ready.rest = first[head[1] :], chunks
+                ready.left = blob.length - head[1]
+            except (GatewayError, StorageError) as error:
+                ready.reason = getattr(error, "reason", "unavailable")
+                log.warning("not_sent", sop_uid=located.sop_uid, reason=ready.reason)
+                return ready
+            ready.closing = closing.pop_all()
+        return ready
+
+    def _choices(self, located: Located) -> Iterator[tuple[str, int]]:
+        """The contexts of an instance: as stored first, then in what any peer reads, then in whatever it accepted."""
+        accepted = self._contexts.get(located.sop_class_uid, {})
+        for uid in (located.transfer_syntax_uid, *_COMMON, *accepted):
+            if uid in accepted:
+                yield uid, accepted[uid]
+
+    def _transmit(self, ready: _Ready) -> int:
+        """Send the request and its data set; returns the message ID."""
+        self._message_id = self._message_id % 0xFFFF + 1
+        size = self._channel.room
+        left = ready.left - len(ready.first)
+        pieces = commands.pdus(ready.context_id, self._request(ready.located), size, command=True)
+        pieces += commands.pdus(ready.context_id, ready.first, size, last=left == 0)
+        self._channel.send(b"".join(pieces))
+        try:
+            for chunk in ready.rest:
+                left -= len(chunk)
+                self._channel.send(b"".join(commands.pdus(ready.context_id, chunk, size, last=left == 0)))
+        except (GatewayError, StorageError) as error:
+            log.warning("sending_cut_short", sop_uid=ready.located.sop_uid, error=type(error).__name__)
+            raise CutShort from error
+        if left:
+            raise CutShort
+        return self._message_id
+
+    def _request(self, located: Located) -> bytes:
+        values: dict[int, int | str] = {
+            commands.AFFECTED_CLASS: located.sop_class_uid,
+            commands.FIELD: commands.C_STORE_RQ,
+            commands.MESSAGE_ID: self._message_id,
+            commands.PRIORITY: self._priority,
+            commands.DATA_SET_TYPE: commands.DATA_SET,
+            commands.AFFECTED_INSTANCE: located.sop_uid,
+        }
+        if self._originator is not None:
+            values[commands.MOVE_ORIGINATOR] = self._originator.aet
+            values[commands.MOVE_ORIGINATOR_ID] = self._originator.message_id
+        return commands.encode(values)
+
+
+def proposals(
+    instances: Iterable[Located], most: int = 128
+) -> list[tuple[list[tuple[str, tuple[str, ...]]], list[Located]]]:
+    """Associations for these instances: presentation contexts to propose (SOP class, transfer syntaxes), at most
+    `most`, and the instances to send on each.
+
+    One context for each SOP class and stored syntax, and one with what any peer reads (NET-05).
+    """
+    stored: dict[str, dict[str, None]] = {}
+    for one in instances:
+        stored.setdefault(one.sop_class_uid, {})[one.transfer_syntax_uid] = None
+    plain = (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN)
+    plans: list[tuple[list[tuple[str, tuple[str, ...]]], set[str]]] = []
+    for class_uid, syntaxes in stored.items():
+        contexts: list[tuple[str, tuple[str, ...]]] = []
+        contexts.extend((class_uid, (uid,)) for uid in list(syntaxes)[: most - 1])
+        contexts.append((class_uid, plain))
+        if not plans or len(plans[-1][0]) + len(contexts) > most:
+            plans.append(([], set()))
+        plans[-1][0].extend(contexts)
+        plans[-1][1].add(class_uid)
+    kept = list(instances)
+    return [(contexts, [one for one in kept if one.sop_class_uid in classes]) for contexts, classes in plans]
