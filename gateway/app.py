@@ -91,17 +91,19 @@ class Gateway:
         signal.signal(signal.SIGTERM, _ignore)
         signal.signal(signal.SIGINT, _ignore)
         listener = _listen(self._settings.http)
-        dimse = DimseServer(self._archive, self._settings)
         try:
+            dimse = DimseServer(self._archive, self._settings)
             host, port = dimse.start()
-        except OSError as error:
+        except BadSettings:
             listener.close()
-            raise BadSettings(f"dimse: {self._settings.dimse} cannot be listened on: {error.strerror}") from error
+            raise
         url = f"http://{_shown(listener)}"
         stopper = threading.Thread(target=self._stop_dimse, args=(dimse,), name="stop-dimse", daemon=True)
         keeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
-        shown = f"[{host}]" if ":" in host else host
-        ready = f"gantry {gantry_version()} ready: {url} dimse {self._settings.aet}@{shown}:{port}"
+        ready = f"gantry {gantry_version()} ready: {url} dimse {self._settings.aet}@{_joined(host, port)}"
+        if dimse.tls_address is not None:
+            ready += f" dimse-tls {self._settings.aet}@{_joined(*dimse.tls_address)}"
+        signal.signal(signal.SIGHUP, lambda _signal, _frame: dimse.reload_soon())
 
         def started() -> None:
             running.announce(self._settings.data, url)
@@ -200,7 +202,10 @@ def _listen(address: str) -> socket.socket:
 
 
 def _shown(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
+    return _joined(*listener.getsockname()[:2])
+
+
+def _joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

@@ -16,6 +16,9 @@ REQUEST_SECONDS = Histogram(
 OPEN_REQUESTS = Gauge("gantry_http_open_requests", "HTTP requests being answered now.")
 ASSOCIATIONS = Counter("gantry_associations", "DICOM associations, by how they ended.", ("outcome",))
 OPEN_ASSOCIATIONS = Gauge("gantry_open_associations", "DICOM associations open now.")
+CERTIFICATE_EXPIRY = Gauge(
+    "gantry_certificate_expiry_seconds", "When the certificate of the DIMSE listener expires, in Unix time."
+)
 OPERATIONS = Counter("gantry_dimse_operations", "DIMSE operations, by command and status class.", ("command", "status"))
 OPERATION_SECONDS = Histogram(
     "gantry_dimse_operation_seconds",

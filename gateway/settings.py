@@ -8,9 +8,17 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -34,6 +42,12 @@ class Peer(BaseModel):
     aet: str = Field(min_length=1, max_length=16, description="AE title of the node.")
     host: str = Field(min_length=1, description="Host name or address it listens on and calls from.")
     port: int = Field(ge=1, le=65535, description="TCP port it listens on.")
+    tls: bool = Field(False, description="It listens with TLS.")
+    certificate: str | None = Field(
+        None,
+        min_length=1,
+        description="Its TLS certificate: SHA-256 fingerprint, or a name in it. Nobody else may call under its title.",
+    )
 
 
 class Settings(BaseSettings):
@@ -44,6 +58,15 @@ class Settings(BaseSettings):
     data: Path = Field(Path("data"), description="Folder of everything that is kept locally: index, objects, spool.")
     http: str = Field("127.0.0.1:8080", description="HOST:PORT of the HTTP listener; port 0 takes any free port.")
     dimse: str = Field("127.0.0.1:11112", description="HOST:PORT of the DIMSE listener; port 0 takes any free port.")
+    dimse_tls: str = Field("", description="HOST:PORT of the DIMSE listener with TLS (2762 is usual); empty: none.")
+    dimse_tls_cert: Path | None = Field(None, description="PEM file of our certificate and its chain, for TLS.")
+    dimse_tls_key: Path | None = Field(None, description="PEM file of its key, when that is not in the same file.")
+    dimse_tls_ca: Path | None = Field(
+        None, description="PEM file of the authorities whose certificates peers may show."
+    )
+    dimse_tls_clients: Literal["required", "optional"] = Field(
+        "required", description="Must peers that call with TLS show a certificate? Only with dimse_tls_ca."
+    )
     aet: str = Field("GANTRY", min_length=1, max_length=16, description="AE title of this gateway.")
     objects: str = Field("", description="Object store: file:///folder or s3://bucket/prefix; empty: DATA/objects.")
     index: str = Field("", description="Index: sqlite:////file or postgresql://user@host/name; empty: DATA/index.db.")
@@ -51,6 +74,9 @@ class Settings(BaseSettings):
     s3_endpoint: str | None = Field(None, description="URL of the S3 server; empty: Amazon's.")
     s3_region: str | None = Field(None, description="Region of the bucket; empty: the usual AWS chain.")
     public_url: str | None = Field(None, description="URL under which clients reach the gateway, for links in answers.")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Addresses or networks of proxies whose Forwarded headers are believed, separated by commas."
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Origins whose pages may use the API, separated by commas."
     )
@@ -82,14 +108,24 @@ class Settings(BaseSettings):
         "explicit",
         description="Transfer syntax of retrieved instances when the client names none: as PS3.18 says, or as stored.",
     )
+    strict_accept: bool = Field(
+        False, description="Refuse requests without an Accept header with 406, as PS3.18 8.7.5 says."
+    )
     grace: float = Field(30.0, ge=0, description="Seconds that work in flight may take to finish at a stop.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
-    @field_validator("cors_origins", "calling_aets", mode="before")
+    @field_validator("trusted_proxies", "cors_origins", "calling_aets", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            ipaddress.ip_network(one)
         return value
 
     @field_validator("empty_search", mode="before")
@@ -97,11 +133,18 @@ class Settings(BaseSettings):
     def _status(cls, value: Any) -> Any:
         return int(value) if isinstance(value, str) and value.isdigit() else value
 
-    @field_validator("http", "dimse")
+    @field_validator("http", "dimse", "dimse_tls")
     @classmethod
-    def _address(cls, value: str) -> str:
-        split_address(value)
+    def _address(cls, value: str, info: ValidationInfo) -> str:
+        if value or info.field_name != "dimse_tls":
+            split_address(value)
         return value
+
+    @model_validator(mode="after")
+    def _certificate(self) -> Self:
+        if self.dimse_tls and self.dimse_tls_cert is None:
+            raise ValueError("dimse_tls_cert: dimse_tls needs a certificate")
+        return self
 
     @field_validator("aet")
     @classmethod
@@ -110,6 +153,11 @@ class Settings(BaseSettings):
         if not title or not title.isascii() or not title.isprintable() or "\\" in title:
             raise ValueError("an AE title has 1 to 16 printable ASCII characters, no backslash")
         return title
+
+    @property
+    def proxy_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """`trusted_proxies` as networks."""
+        return tuple(ipaddress.ip_network(one) for one in self.trusted_proxies)
 
     @property
     def objects_url(self) -> str:
@@ -188,3 +236,14 @@ def check_exposure(settings: Settings) -> None:
             f"calling_aets: {settings.dimse} can be reached from other machines; set GANTRY_CALLING_AETS or [[peers]], "
             "or --insecure to let any AE title in"
         )
+    if settings.dimse_tls and not is_loopback(settings.dimse_tls) and not allows_few(settings):
+        raise BadSettings(
+            f"dimse_tls_ca: {settings.dimse_tls} can be reached from other machines; set GANTRY_DIMSE_TLS_CA and "
+            "require certificates, or set GANTRY_CALLING_AETS or [[peers]], or --insecure to let any AE title in"
+        )
+
+
+def allows_few(settings: Settings) -> bool:
+    """Is the DIMSE listener with TLS for some only: by their certificates, or by their AE titles?"""
+    certified = settings.dimse_tls_ca is not None and settings.dimse_tls_clients == "required"
+    return certified or bool(settings.calling_aets or settings.peers)

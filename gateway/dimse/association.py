@@ -166,6 +166,10 @@ class Acceptor(Association):
         return TIMED_OUT
 
     def _converse(self) -> str:
+        connection = self.provider.connection
+        if connection.is_secured:
+            connection.handshake(deadline(self.limits.handshake_seconds))
+            self._request_deadline = deadline(self.limits.request_seconds)
         self.provider.act()
         while (primitive := self.provider.indication()) is None and not self.provider.ended():
             self.provider.read(self._request_deadline)

@@ -34,6 +34,7 @@ from gateway.dicom.uids import (
 from gateway.dimse.classes import SERVED
 from gateway.dimse.provider import TRANSFER
 from gateway.dimse.requests import Proposed
+from gateway.dimse.tls import Names, fits
 
 if TYPE_CHECKING:
     from gateway.dimse.association import Acceptor
@@ -91,12 +92,14 @@ _STANDARD_ROOT = "1.2.840.10008."
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What we accept. `calling` empty means any calling AE title. `accept_unknown_classes`: SOP classes that are
-    private or newer than we are count as storage."""
+    private or newer than we are count as storage. `certificates` tells which TLS certificate has to come with a calling
+    AE title."""
 
     aet: str
     require_called: bool = True
     calling: frozenset[str] = field(default_factory=frozenset)
     accept_unknown_classes: bool = True
+    certificates: Mapping[str, str] = field(default_factory=dict)
 
     def titles(self, called: str | None, calling: str | None) -> Rejection | None:
         """The rejection that these AE titles earn (NET-02, NET-10)."""
@@ -105,6 +108,11 @@ class Policy:
         if called is None or (self.require_called and called != self.aet):
             return CALLED_TITLE_UNKNOWN
         return None
+
+    def certified(self, calling: str | None, names: Names) -> Rejection | None:
+        """The rejection of an AE title that is somebody's who would show another certificate (TLS-02)."""
+        wanted = self.certificates.get(calling or "")
+        return None if wanted is None or fits(names, wanted) else CALLING_TITLE_UNKNOWN
 
     def is_storage(self, abstract_syntax: str) -> bool:
         """Do we take C-STORE for this SOP class?"""
@@ -213,4 +221,7 @@ class Negotiation(ACSE):
             return CONTEXT_NAME_NOT_SUPPORTED
         if 0 < (self.requestor.maximum_length or 0) < SMALLEST_PDU:
             return NO_REASON_GIVEN
-        return self._acceptor.policy.titles(request.called, request.calling)
+        policy, connection = self._acceptor.policy, self._acceptor.provider.connection
+        return policy.titles(request.called, request.calling) or policy.certified(
+            request.calling, connection.certificate_names
+        )

@@ -6,19 +6,17 @@ oldest makes room (S-02, F-58).
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pydicom.config
 from pydicom.uid import UID
-from pynetdicom import AE, _config, build_context, evt
-from pynetdicom.transport import AddressInformation, AssociationServer
+from pynetdicom import AE, _config, evt
+from pynetdicom.transport import AddressInformation
 
 from gateway import metrics
 from gateway.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
@@ -26,16 +24,17 @@ from gateway.dimse.association import DROPPED, FAILED, STOPPED, Acceptor
 from gateway.dimse.c_find import negotiate
 from gateway.dimse.c_store import Reception
 from gateway.dimse.limits import MAX_PDU, Limits
-from gateway.dimse.negotiation import CONGESTED, LIMIT_EXCEEDED, VERIFICATION, Policy, Rejection
+from gateway.dimse.listener import Listener, bind
+from gateway.dimse.negotiation import CONGESTED, LIMIT_EXCEEDED, Policy, Rejection
 from gateway.dimse.services import Services
 from gateway.dimse.statuses import SUCCESS
+from gateway.dimse.tls import ServerTls
 from gateway.logs import get_logger
-from gateway.settings import Settings, is_loopback, split_address
+from gateway.settings import BadSettings, Settings, is_loopback
 from storage.archive import Archive
 
 log = get_logger(__name__)
 
-BACKLOG = 512
 JOIN_SECONDS = 2.0
 
 
@@ -50,40 +49,50 @@ class DimseServer:
         self._settings = settings
         self._limits = limits or Limits()
         self._services = Services(archive, settings, self._limits)
-        self._policy = Policy(
-            settings.aet,
-            settings.require_called_aet,
-            _calling(settings),
-            settings.accept_unknown_classes,
-        )
         self._lock = threading.Lock()
         self._waiting: dict[Acceptor, None] = {}
         self._established: set[Acceptor] = set()
         self._stopping = False
         self._stop_reader, self._stop_writer = os.pipe()
-        self._listener: Listener | None = None
-        self._thread: threading.Thread | None = None
+        self._tls = ServerTls(settings) if settings.dimse_tls else None
+        self._listeners: list[Listener] = []
 
     def start(self) -> tuple[str, int]:
-        """Listen; returns the bound address. Raises OSError when it cannot be bound."""
+        """Listen; returns the bound address. Raises BadSettings when one cannot be bound."""
         _quieten_library()
         ae = AE(self._settings.aet)
         ae.maximum_pdu_size = MAX_PDU
         ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
         ae.implementation_version_name = IMPLEMENTATION_VERSION
-        contexts = [build_context(VERIFICATION)]  # what we support is decided in negotiation.Policy
-        self._listener = Listener(
-            ae, split_address(self._settings.dimse), self._settings.aet, contexts, accept=self._accept
-        )
-        ae._servers.append(self._listener)  # type: ignore[arg-type]
-        self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.2,), name="dimse-listener")
-        self._thread.start()
-        host, port = self._listener.server_address[:2]
-        return str(host), int(port)
+        plain = _bind("dimse", self._settings.dimse)
+        try:
+            secure = _bind("dimse_tls", self._settings.dimse_tls) if self._tls is not None else None
+        except BadSettings:
+            plain.close()
+            raise
+        self._listeners = [Listener(ae, plain, self._policy(is_loopback(self._settings.dimse)), self._accept)]
+        if secure is not None:
+            trusted = self._settings.dimse_tls_ca is not None and self._settings.dimse_tls_clients == "required"
+            policy = self._policy(trusted or is_loopback(self._settings.dimse_tls))
+            self._listeners.append(Listener(ae, secure, policy, self._accept, self._tls))
+        for listener in self._listeners:
+            ae._servers.append(listener)  # type: ignore[arg-type]
+            listener.start()
+        return self._listeners[0].address
+
+    @property
+    def tls_address(self) -> tuple[str, int] | None:
+        """Where the listener with TLS is bound; None when there is none, or before the start."""
+        return self._listeners[1].address if len(self._listeners) > 1 else None
+
+    def reload_soon(self) -> None:
+        """Load the certificate again, soon; for signal handlers (F-70)."""
+        if self._tls is not None:
+            self._tls.reload_soon()
 
     def stop(self, grace_seconds: float = 30.0) -> None:
         """Reject new associations, end idle ones, finish operations in flight for at most `grace_seconds` (F-07)."""
-        if self._listener is None or self._thread is None:
+        if not self._listeners:
             return
         with self._lock:
             self._stopping = True
@@ -91,14 +100,14 @@ class DimseServer:
         give_up = time.monotonic() + grace_seconds
         for association in self._established_now():
             association.join(max(0.0, give_up - time.monotonic()))
-        self._listener.shutdown()
-        self._thread.join()
+        for listener in self._listeners:
+            listener.stop()
         rest = self._open()
         for association in rest:
             association.hang_up(STOPPED)
         for association in rest:
             association.join(JOIN_SECONDS)
-        self._listener = None
+        self._listeners = []
         if not self._open():
             os.close(self._stop_reader)
             os.close(self._stop_writer)
@@ -133,7 +142,18 @@ class DimseServer:
         with self._lock:
             return [*self._established, *self._waiting]
 
-    def _accept(self, ae: AE, accepted: socket.socket, address: tuple[Any, ...]) -> None:
+    def _policy(self, trusted: bool) -> Policy:
+        """What is accepted of peers that come by a listener; `trusted` is one that not everybody can reach."""
+        settings = self._settings
+        return Policy(
+            settings.aet,
+            settings.require_called_aet,
+            _calling(settings, trusted),
+            settings.accept_unknown_classes,
+            {peer.aet: peer.certificate for peer in settings.peers if peer.certificate is not None},
+        )
+
+    def _accept(self, listener: Listener, accepted: socket.socket, address: tuple[Any, ...]) -> None:
         """Start an association on a new connection."""
         reception = Reception(
             self._archive,
@@ -141,12 +161,12 @@ class DimseServer:
             accept_unknown_classes=self._settings.accept_unknown_classes,
         )
         association = Acceptor(
-            ae,
+            listener.ae,
             accepted,
             registry=self,
             reception=reception,
             services=self._services,
-            policy=self._policy,
+            policy=listener.policy,
             limits=self._limits,
             stop_signal=self._stop_reader,
         )
@@ -181,46 +201,22 @@ class DimseServer:
         return doomed
 
 
-class Listener(AssociationServer):
-    """The listening socket. `accept` is called with the AE, each new socket and its peer's address."""
-
-    request_queue_size = BACKLOG
-
-    def __init__(self, *args: Any, accept: Callable[[AE, socket.socket, tuple[Any, ...]], None]) -> None:
-        self._accept = accept
-        super().__init__(*args)
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        """The next connection; a moment's rest when there is no file descriptor for it (F-68)."""
-        assert self.socket is not None
-        try:
-            return self.socket.accept()
-        except OSError:
-            time.sleep(0.05)
-            raise
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Hand a connection over; a failure costs this connection only."""
-        try:
-            self._accept(self.ae, request, client_address)
-        except (OSError, RuntimeError) as error:  # the peer has gone already; no thread can be started
-            log.error("connection_refused", error=type(error).__name__)
-            with contextlib.suppress(OSError):
-                request.close()
-
-    def service_actions(self) -> None:
-        """Nothing: the library collects garbage here, which nothing of ours needs."""
-
-
 def _echo(_event: evt.Event) -> int:
     metrics.OPERATIONS.labels(command="C-ECHO", status="0000").inc()
     log.debug("echoed")
     return SUCCESS
 
 
-def _calling(settings: Settings) -> frozenset[str]:
-    """The AE titles that may call; none means any, which is so on loopback unless a list was set."""
-    if not settings.calling_aets and (settings.insecure or is_loopback(settings.dimse)):
+def _bind(name: str, address: str) -> socket.socket:
+    try:
+        return bind(address)
+    except OSError as error:
+        raise BadSettings(f"{name}: {address} cannot be listened on: {error.strerror}") from error
+
+
+def _calling(settings: Settings, trusted: bool) -> frozenset[str]:
+    """The AE titles that may call; none means any, which is so on a trusted listener unless a list was set."""
+    if not settings.calling_aets and (settings.insecure or trusted):
         return frozenset()
     return frozenset(settings.calling_aets) | {peer.aet for peer in settings.peers}
 

@@ -10,12 +10,15 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import ssl
 import struct
 from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from pynetdicom.transport import AssociationSocket
+
+from gateway.dimse.tls import Names, peer_certificate
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
@@ -50,6 +53,7 @@ class Connection(AssociationSocket):
         super().__init__(assoc, client_socket=accepted)
         self._limits = limits
         self._stop_signal = stop_signal
+        self.certificate_names: Names = frozenset()
         self._buffer = memoryview(bytearray(READ_AHEAD))
         self._start = self._end = 0
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -59,13 +63,31 @@ class Connection(AssociationSocket):
         self._poll_or_stop.register(accepted, select.POLLIN)
         self._poll_or_stop.register(stop_signal, select.POLLIN)
 
+    @property
+    def is_secured(self) -> bool:
+        """Is it a connection with TLS?"""
+        return self._secured() is not None
+
+    def handshake(self, deadline: float) -> None:
+        """Make the TLS handshake of a secured connection. Raises PeerLost."""
+        secured = self._secured()
+        assert secured is not None
+        try:
+            secured.settimeout(max(0.001, deadline - monotonic()))
+            secured.do_handshake()
+            self.certificate_names = peer_certificate(secured)
+        except TimeoutError:
+            raise PeerLost("too_slow") from None
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise PeerLost("tls_failed" if isinstance(error, ssl.SSLError) else "connection_lost") from None
+
     def readable(self) -> bool:
         """Is there anything to read at once: data, or the end of the connection?"""
-        return self._end > self._start or (self.socket is not None and bool(self._poll.poll(0)))
+        return self._buffered() or (self.socket is not None and bool(self._poll.poll(0)))
 
     def wait(self, seconds: float) -> Woken:
         """Wait for the first byte of a PDU (or the end of the connection), or for the signal to stop."""
-        if self._end > self._start:
+        if self._buffered():
             return Woken.DATA
         ready = {descriptor for descriptor, _ in self._poll_or_stop.poll(max(0.0, seconds) * 1000)}
         if ready - {self._stop_signal}:
@@ -100,7 +122,8 @@ class Connection(AssociationSocket):
         """Make a reader in another thread see the end of the connection."""
         if (open_socket := self.socket) is not None:
             with contextlib.suppress(OSError):
-                open_socket.shutdown(socket.SHUT_RD)
+                # not SSLSocket's own, which would drop the encryption of what is still to be sent
+                socket.socket.shutdown(open_socket, socket.SHUT_RD)
 
     def linger(self) -> None:
         """Say that we have sent our last, and give the peer a moment to read it and close first (ARTIM, PS3.8 9.1.5).
@@ -124,6 +147,16 @@ class Connection(AssociationSocket):
             with contextlib.suppress(OSError):
                 open_socket.shutdown(socket.SHUT_RDWR)
             open_socket.close()
+
+    def _secured(self) -> ssl.SSLSocket | None:
+        return self.socket if isinstance(self.socket, ssl.SSLSocket) else None
+
+    def _buffered(self) -> bool:
+        """Is there anything that was read from the network already?"""
+        if self._end > self._start:
+            return True
+        secured = self._secured()
+        return secured is not None and secured.pending() > 0
 
     def _fill(self, size: int, deadline: float) -> None:
         """Have at least `size` bytes from `_start` in the buffer."""

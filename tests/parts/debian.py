@@ -22,6 +22,7 @@ PACKAGES = {
     "haproxy": "haproxy",
     "initdb": "postgresql",
     "npm": "npm",
+    "openssl": "openssl",
     "radosgw": "radosgw",
     "storescu": "dcmtk",
 }

@@ -16,7 +16,8 @@ from tests.parts.machine import family, memory
 from tests.parts.processes import NotReady, tail
 
 READY = re.compile(
-    r"^gantry (?P<version>\S+) ready: (?P<http>http://\S+) dimse (?P<aet>.+)@(?P<host>\S+):(?P<port>\d+)$"
+    r"^gantry (?P<version>\S+) ready: (?P<http>http://\S+) dimse (?P<aet>.+?)@(?P<host>\S+):(?P<port>\d+)"
+    r"(?: dimse-tls .+@\S+:(?P<tls_port>\d+))?$"
 )
 
 BACKENDS = ("folder+sqlite", "seaweedfs+postgres", "rgw+postgres")
@@ -78,6 +79,7 @@ class GatewayProcess:
         self.aet = match["aet"]
         self.host = match["host"].strip("[]")
         self.dimse_port = int(match["port"])
+        self.dimse_tls_port = int(match["tls_port"] or 0)
 
     def _wait_ready(self, end: float) -> re.Match[str]:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from collections.abc import Sequence
 from types import TracebackType
@@ -87,20 +88,30 @@ def pdv(context_id: int, control: int, value: bytes) -> bytes:
 class Wire:
     """A TCP connection to a server."""
 
-    def __init__(self, address: tuple[str, int], timeout: float = 10.0, receive_buffer: int = 0) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        timeout: float = 10.0,
+        receive_buffer: int = 0,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.socket = socket.socket()
         self.socket.settimeout(timeout)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:
             self.socket.connect(address)
+            if tls is not None:
+                self.socket = tls.wrap_socket(self.socket, server_hostname=address[0])
         except OSError:
             self.socket.close()
             raise
 
-    def associate(self, contexts: Sequence[Context] = ((1, VERIFICATION, (IMPLICIT,)),)) -> None:
+    def associate(
+        self, contexts: Sequence[Context] = ((1, VERIFICATION, (IMPLICIT,)),), calling: bytes = b"WIRE"
+    ) -> None:
         """Negotiate, and expect to be accepted."""
-        self.socket.sendall(pdu(ASSOCIATE_RQ, associate_request(contexts)))
+        self.socket.sendall(pdu(ASSOCIATE_RQ, associate_request(contexts, calling=calling)))
         kind, body = self.receive()
         assert kind == ASSOCIATE_AC, (kind, body)
 

@@ -1,0 +1,112 @@
+"""A listening socket of the DIMSE wing, and the thread that accepts on it.
+
+pynetdicom's own server makes the TLS handshake before it accepts the next connection; here a connection is handed on at
+once, and whatever it fails in costs nobody else anything (S-03).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pynetdicom import AE, build_context
+from pynetdicom.transport import AssociationServer
+
+from gateway.dimse.negotiation import VERIFICATION, Policy
+from gateway.dimse.tls import ServerTls
+from gateway.logs import get_logger
+from gateway.settings import split_address
+
+log = get_logger(__name__)
+
+BACKLOG = 512
+POLL_SECONDS = 0.2
+
+Accept = Callable[["Listener", socket.socket, tuple[Any, ...]], None]
+
+
+def bind(address: str) -> socket.socket:
+    """A socket that listens on HOST:PORT. Raises OSError."""
+    host, port = split_address(address)
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
+
+
+class Listener(AssociationServer):
+    """Hands each connection on `bound` to `accept`, with its peer's address; `tls` is set where it is spoken.
+
+    `policy` tells what is accepted of peers that come this way.
+    """
+
+    def __init__(
+        self, ae: AE, bound: socket.socket, policy: Policy, accept: Accept, tls: ServerTls | None = None
+    ) -> None:
+        self._bound = bound
+        self._accept = accept
+        self.policy = policy
+        self.tls = tls
+        # what we support is decided in negotiation.Policy
+        super().__init__(ae, bound.getsockname()[:2], policy.aet, [build_context(VERIFICATION)])
+        self._thread = threading.Thread(
+            target=self.serve_forever, args=(POLL_SECONDS,), name="dimse-listener", daemon=True
+        )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port that it listens on."""
+        host, port = self._bound.getsockname()[:2]
+        return str(host), int(port)
+
+    def start(self) -> None:
+        """Accept from now on, in a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Accept no more, and close the socket."""
+        self.shutdown()
+        self._thread.join()
+
+    def server_bind(self) -> None:
+        """Take the socket that was bound before; other processes may accept on it as well, so none may block in it."""
+        assert self.socket is not None
+        self.socket.close()
+        self._bound.setblocking(False)
+        self.socket = self._bound
+        self.server_address = self.address
+
+    def server_activate(self) -> None:
+        """It listens already."""
+
+    def server_close(self) -> None:
+        """Close the socket, without ending the listening of other processes that share it."""
+        self._bound.close()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """The next connection; a moment's rest when there is no file descriptor for it (F-68)."""
+        try:
+            return self._bound.accept()
+        except BlockingIOError:  # another process was first
+            raise
+        except OSError:
+            time.sleep(0.05)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Hand a connection over; a failure costs this connection only."""
+        try:
+            if self.tls is not None:
+                request = self.tls.wrap(request)
+            self._accept(self, request, client_address)
+        except (OSError, RuntimeError) as error:  # the peer has gone already; no thread can be started
+            log.error("connection_refused", error=type(error).__name__)
+            with contextlib.suppress(OSError):
+                request.close()
+
+    def service_actions(self) -> None:
+        """Between connections: look after the certificate. (The library collects garbage here, for nothing of ours.)"""
+        if self.tls is not None:
+            self.tls.refresh()
