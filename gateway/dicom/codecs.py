@@ -142,8 +142,10 @@ def _jpeg_2000(data: bytes, description: PixelDescription, syntax_uid: str, halv
     photometric = description.photometric_interpretation
     if photometric in ("YBR_ICT", "YBR_RCT"):
         photometric = "RGB"  # the component transform is undone; without one the samples never were anything else
-    halvings = max(0, min(halvings, stream.levels)) if syntax_uid in HTJ2K else 0
-    samples = _htj2k(data, halvings) if syntax_uid in HTJ2K else None
+    # OpenJPH's binding lets what goes past the ends of the range wrap, which lossy frames do: white would turn black.
+    ours = syntax_uid in HTJ2K and stream.reversible
+    halvings = max(0, min(halvings, stream.levels)) if ours else 0
+    samples = _htj2k(data, halvings) if ours else None
     if samples is None:
         halvings = 0
         threads = _THREADS if description.rows * description.columns > _LARGE else 1

@@ -27,7 +27,7 @@ class Codestream:
 
     `bits` is the precision of a sample. `colour` is `RGB` or `YBR` where the codestream itself says which (or holds a
     transform that its decoder undoes), else None. `levels` is the number of wavelet decompositions: the picture can be
-    decoded at 1/2, 1/4 ... 1/2**levels. `jpeg_ls` tells JPEG-LS from JPEG.
+    decoded at 1/2, 1/4 ... 1/2**levels, `reversible` that these lose nothing. `jpeg_ls` tells JPEG-LS from JPEG.
     """
 
     rows: int
@@ -37,6 +37,7 @@ class Codestream:
     signed: bool = False
     colour: str | None = None
     levels: int = 0
+    reversible: bool = False
     jpeg_ls: bool = False
 
 
@@ -120,7 +121,7 @@ def read_jpeg_2000(data: bytes | memoryview) -> Codestream:
     tiles = -(-(x1 - tile_x0) // tile_x) * -(-(y1 - tile_y0) // tile_y)
     if not 1 <= tiles <= MAX_TILES:
         raise NotRenderable(f"the JPEG 2000 codestream announces {tiles} tiles")
-    levels, transformed = _coding_style(data, start + 2)
+    levels, transformed, reversible = _coding_style(data, start + 2)
     return Codestream(
         rows=y1 - y0,
         columns=x1 - x0,
@@ -129,16 +130,17 @@ def read_jpeg_2000(data: bytes | memoryview) -> Codestream:
         signed=bool(precision & 0x80),
         colour="RGB" if transformed and samples == 3 else None,
         levels=levels,
+        reversible=reversible,
     )
 
 
-def _coding_style(data: bytes | memoryview, position: int) -> tuple[int, bool]:
-    """Decomposition levels and use of the component transform, of the main header's COD (15444-1 A.6.1)."""
+def _coding_style(data: bytes | memoryview, position: int) -> tuple[int, bool, bool]:
+    """Decomposition levels, use of the component transform and of the 5-3 wavelet, of COD (15444-1 A.6.1)."""
     for _ in range(MAX_BOXES):
         marker = int.from_bytes(data[position : position + 2], "big")
         length = int.from_bytes(data[position + 2 : position + 4], "big")
         if marker == 0xFF52 and position + 14 <= len(data):
-            return min(data[position + 9], 32), data[position + 8] == 1
+            return min(data[position + 9], 32), data[position + 8] == 1, data[position + 13] == 1
         if marker in (0xFF90, 0) or length < 2:
             break
         position += 2 + length
