@@ -31,15 +31,18 @@ class Spool:
         """
         path = self.folder / f"{version}.part"
         try:
-            self._check_room()
             try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                descriptor = self._open(path)
             except FileNotFoundError:  # a cleaner of temporary files took the folder away (F-69)
                 self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                descriptor = self._open(path)
         except OSError as error:
             raise spool_error(error) from error
         return path, os.fdopen(descriptor, "w+b", buffering=0)
+
+    def _open(self, path: Path) -> int:
+        self._check_room()
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def clean(self) -> int:
         """Remove what an earlier process left; returns how many files."""
