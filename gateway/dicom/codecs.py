@@ -159,7 +159,7 @@ def _htj2k(data: bytes, halvings: int) -> Samples | None:
     The binding loses the library's errors once decoding has begun and leaves what was not reached at 0. So where the
     last row is all 0, OpenJPEG has to decode the frame again: that takes two to four times as long, and does report.
     """
-    samples: Samples = imagecodecs.htj2k_decode(data, skipres=halvings or None)
+    samples: Samples = imagecodecs.htj2k_decode(data, planar=False, skipres=halvings or None)
     return samples if samples.size and bool(samples[-1].any()) else None
 
 

@@ -86,7 +86,7 @@ def jpeg(frame: DecodedFrame, description: PixelDescription) -> bytes:
 
 def jpeg_lossless(frame: DecodedFrame, description: PixelDescription) -> bytes:
     """JPEG Lossless with selection value 1; RGB stays RGB, which an Adobe marker says."""
-    bits = max(2, description.bits_stored)
+    bits = _precision(description)
     space = None if description.samples_per_pixel == 1 else "RGB"
     return bytes(
         imagecodecs.jpeg8_encode(
@@ -106,12 +106,21 @@ def jpeg_ls_lossless(frame: DecodedFrame, description: PixelDescription) -> byte
 
 
 def jpeg_ls_near(frame: DecodedFrame, description: PixelDescription) -> bytes:
-    """JPEG-LS, samples at most NEAR off. The bound holds for signed values: samples never go past either end."""
-    return _jpeg_ls(frame.pixels, description, NEAR)
+    """JPEG-LS, samples at most NEAR off; signed ones that near to an end of their range at most twice that.
+
+    The decoder keeps within the unsigned range only. Values next to an end of the signed one are moved away from it
+    first: over the end, white would turn black.
+    """
+    pixels = frame.pixels
+    if description.signed:
+        end = 1 << (description.bits_stored - 1)
+        pixels = numpy.clip(pixels, min(NEAR - end, 0), max(end - 1 - NEAR, 0))
+    return _jpeg_ls(pixels, description, NEAR)
 
 
 def _jpeg_ls(pixels: Samples, description: PixelDescription, near: int) -> bytes:
-    bits = max(2, description.bits_stored)
+    # Decoders in use (dcmtk 3.6) misread fewer than 8 bits.
+    bits = 8 if description.bits_allocated == 8 else _precision(description)
     near = min(near, ((1 << bits) - 1) // 2)
     if bits not in (8, 16):
         samples = _unsigned(pixels, bits)
@@ -124,8 +133,13 @@ def _jpeg_ls(pixels: Samples, description: PixelDescription, near: int) -> bytes
                 )
             )
         except RuntimeError:  # a codestream longer than the pixels, of noise or a few pixels: it has no room for that
-            bits = samples.dtype.itemsize * 8
+            bits = description.bits_allocated
     return bytes(imagecodecs.jpegls_encode(_unsigned(pixels, bits), level=near))
+
+
+def _precision(description: PixelDescription) -> int:
+    """Bits Stored, or a little more: 2 is the least there is, and cells of 16 bits ask some decoders for 9."""
+    return max(description.bits_stored, 2 if description.bits_allocated == 8 else 9)
 
 
 def jpeg_2000(frame: DecodedFrame, description: PixelDescription) -> bytes:
