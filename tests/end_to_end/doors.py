@@ -23,6 +23,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
 )
 
+from gateway.dicom.part10 import FileMeta, build_head
 from tests.gateway.dicomweb.service import STOW_TYPE, parts_of, stow_body
 from tests.gateway.dimse.wire import P_DATA, Wire, pdv, store_command
 from tests.parts.files import SampleFile, dataset_bytes
@@ -56,6 +57,10 @@ class Instance:
             meta = dcmread(BytesIO(file), stop_before_pixels=True, specific_tags=["SOPInstanceUID"]).file_meta
         sop_class_uid, sop_uid = str(meta.MediaStorageSOPClassUID), str(meta.MediaStorageSOPInstanceUID)
         return cls(sop_class_uid, sop_uid, str(meta.TransferSyntaxUID), dataset_bytes(file))
+
+    def file(self) -> bytes:
+        """It as a DICOM file."""
+        return build_head(FileMeta(self.sop_class_uid, self.sop_uid, self.transfer_syntax_uid)) + self.data
 
 
 @dataclass(frozen=True, slots=True)

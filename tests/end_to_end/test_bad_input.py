@@ -250,6 +250,39 @@ def test_a_path_with_a_malformed_uid_is_a_bad_request(site: Site, path: str) -> 
     assert site.doors.web.delete(path).status_code in (400, 404, 405)
 
 
+ODD_VALUES = {
+    "NUL in a name": explicit(0x00100010, "PN", b"Odd\0^Name"),
+    "broken UTF-8": explicit(0x00080005, "CS", b"ISO_IR 192") + explicit(0x00100010, "PN", b"Odd\xc3\x28\xff"),
+    "half a surrogate pair": explicit(0x00080005, "CS", b"ISO_IR 192") + explicit(0x00100010, "PN", b"Odd\xed\xa0\x80"),
+    "a character set of nowhere": explicit(0x00080005, "CS", b"idna") + explicit(0x00100010, "PN", b"Odd\xe4\xf6\xfc"),
+    "a name of 60,000 letters": explicit(0x00100010, "PN", b"O" * 60_000),
+    "no date": explicit(0x00080020, "DA", b"yesterday ") + explicit(0x00080030, "TM", b"noon"),
+    "numbers beyond all bounds": explicit(0x00200011, "IS", b"9" * 400) + explicit(0x00200013, "IS", b"1e400 "),
+    "no numbers": explicit(0x00280010, "US", b"\0\0\0") + explicit(0x00280008, "IS", b"inf "),
+    "quotes": explicit(0x00100020, "LO", b"'; DROP TABLE studies; --\0"),
+    "mark-up": explicit(0x00081030, "LO", b"<img src=x onerror=alert(1)>"),
+}
+
+
+@pytest.mark.parametrize("name", ODD_VALUES)
+@pytest.mark.parametrize("site", ["folder+sqlite", "seaweedfs+postgres"], indirect=True)
+def test_odd_values_are_no_reason_to_refuse(site: Site, name: str) -> None:
+    """S-27 to S-29: stored as they are by both doors, found, and told in valid JSON."""
+    for door in ("dimse", "web"):
+        study, sop = uid("odd study", name, door), uid("odd", name, door)
+        data = crafted(study=study, sop=sop, series=uid("odd series", name, door), more=ODD_VALUES[name])
+        one = Instance(CLASS, sop, ExplicitVRLittleEndian, data)
+        if door == "web":
+            assert site.doors.stow(one.file()).status == 200
+        else:
+            assert site.doors.c_store([one]) == [0]
+        (found,) = site.doors.qido("/instances", SOPInstanceUID=sop)
+        assert found["StudyInstanceUID"] == study
+        assert dataset_bytes(site.doors.retrieve(study)[0]) == data
+        (model,) = site.doors.get(f"/studies/{study}/metadata").json()
+        assert model["00080018"]["Value"] == [sop]
+
+
 # ---------------------------------------------------------------- bodies that break off
 
 

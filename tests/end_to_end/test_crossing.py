@@ -13,11 +13,31 @@ from io import BytesIO
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom._uid_dict import UID_dictionary
+from pydicom.uid import (
+    AllTransferSyntaxes,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+from pynetdicom.dsutils import encode
 
 from tests.end_to_end.conftest import Site
 from tests.end_to_end.doors import PATIENT_ROOT, STUDY_ROOT, Doors, Instance
-from tests.parts.datasets import color, ct_slice, enhanced_mr, mr_slice, part10_bytes, report, sequence_item, uid
+from tests.parts.datasets import (
+    change,
+    color,
+    ct_slice,
+    encapsulated,
+    enhanced_mr,
+    mr_slice,
+    multi_frame,
+    part10_bytes,
+    report,
+    sequence_item,
+    uid,
+)
 from tests.parts.files import REFUSED, SampleFile, dataset_bytes, readable_files, refused_files, waves
 
 TWO = ["folder+sqlite", "rgw+postgres"]
@@ -109,6 +129,60 @@ def test_what_is_kept_is_what_was_sent(fresh: Site) -> None:
     assert by_c_store(fresh.doors, wave[::2]) == by_stow(fresh.doors, wave[1::2]) == {}
     kept = {dataset_bytes(one) for one in fresh.objects()}
     assert [file.name for file in wave if file.dataset_bytes() not in kept] == []
+
+
+COMPOSITE = "1.2.840.10008.5.1.4.1.1."
+PRIVATE_CLASS, CLASS_OF_THE_FUTURE = "1.3.12.2.1107.5.9.1", "1.2.840.10008.5.1.4.1.1.999.1"
+REAL_TIME = "1.2.840.10008.1.2.7."
+"""DICOM-RTV: these are streamed, never stored (PS3.22)."""
+JPIP = {"1.2.840.10008.1.2.4.94", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.204", "1.2.840.10008.1.2.4.205"}
+"""They have a URL in place of Pixel Data (PS3.5 A.6)."""
+DEFLATED = {DeflatedExplicitVRLittleEndian, "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"}
+NATIVE = {ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian}
+STORAGE_CLASSES = [
+    *(one for one, facts in UID_dictionary.items() if one.startswith(COMPOSITE) and "Storage" in facts[0]),
+    PRIVATE_CLASS,
+    CLASS_OF_THE_FUTURE,
+]
+SYNTAXES = [
+    *(str(one) for one in AllTransferSyntaxes if not one.startswith(REAL_TIME)),
+    *(f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203, 110, 111, 112)),
+    *(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109)),
+    *(f"1.2.840.10008.1.2.4.{number}.1" for number in range(100, 107)),
+]
+
+
+@pytest.mark.parametrize("site", TWO[:1], indirect=True)
+def test_every_storage_class_is_taken(fresh: Site) -> None:
+    """And those that the standard does not have, or does not have yet. By both doors, each found by its class."""
+    files = [part10_bytes(report("classes", 1, number, SOPClassUID=one)) for number, one in enumerate(STORAGE_CLASSES)]
+    assert fresh.doors.c_store(files[::2]) == [0] * len(files[::2])
+    assert fresh.doors.stow(*files[1::2]).status == 200
+    found = fresh.doors.qido("/instances", limit=1000)
+    assert sorted(one["SOPClassUID"] for one in found) == sorted(STORAGE_CLASSES)
+    assert len(STORAGE_CLASSES) > 150
+
+
+@pytest.mark.parametrize("site", TWO[:1], indirect=True)
+def test_every_transfer_syntax_is_taken(fresh: Site) -> None:
+    """By both doors; of what is in the fragments nothing has to be known. Each is told by QIDO-RS."""
+    instances = []
+    for number, syntax in enumerate(dict.fromkeys(SYNTAXES)):
+        ds = multi_frame("syntaxes", number=number, frames=1)
+        if syntax in JPIP:
+            change(ds, {"PixelData": None, "PixelDataProviderURL": "http://127.0.0.1/pixels"})
+        elif syntax not in NATIVE:
+            encapsulated(ds, [bytes(100)])
+        data = encode(ds, syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian, syntax in DEFLATED)
+        assert data is not None
+        instances.append(Instance(ds.SOPClassUID, ds.SOPInstanceUID, syntax, data))
+    assert fresh.doors.c_store(instances[::2]) == [0] * len(instances[::2])
+    answer = fresh.doors.stow(*(one.file() for one in instances[1::2]))
+    assert (answer.status, answer.failed, answer.others) == (200, {}, [])
+    found = fresh.doors.qido("/instances", limit=1000, includefield="AvailableTransferSyntaxUID")
+    assert {one["SOPInstanceUID"]: one["AvailableTransferSyntaxUID"] for one in found} == {
+        one.sop_uid: one.transfer_syntax_uid for one in instances
+    }
 
 
 @pytest.mark.parametrize("site", TWO[:1], indirect=True)
