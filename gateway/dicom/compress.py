@@ -133,7 +133,7 @@ def _jpeg_ls(pixels: Samples, description: PixelDescription, near: int) -> bytes
                 )
             )
         except RuntimeError:  # a codestream longer than the pixels, of noise or a few pixels: it has no room for that
-            bits = description.bits_allocated
+            bits, near = description.bits_allocated, 0
     return bytes(imagecodecs.jpegls_encode(_unsigned(pixels, bits), level=near))
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from gateway.dicom import compress
@@ -46,23 +46,22 @@ _ONE_SAMPLE = _GREY | _INDEX
 _SUBSAMPLED = {"RGB": "YBR_FULL_422", "YBR_FULL": "YBR_FULL_422"}
 _REVERSIBLE = {"RGB": "YBR_RCT", **_YBR}
 _IRREVERSIBLE = {"RGB": "YBR_ICT", **_YBR}
-_UP_TO_16 = range(1, 17)
-_CELLS = frozenset({8, 16})
+_UP_TO_16 = {8: range(1, 9), 16: range(1, 17)}
+_ANY = {cell: range(1, cell + 1) for cell in (1, 8, 16, 32, 64)}
 
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
     """How frames of a transfer syntax are written, and of which pixels.
 
-    `stored` and `allocated` are the Bits Stored and Bits Allocated it takes, `signed` whether two's complement too.
+    `cells` are the Bits Allocated it takes and the Bits Stored in each, `signed` whether two's complement too.
     `photometric` maps the interpretation of the samples it takes to that of what it writes; None: any, and the same.
     `method` is the Lossy Image Compression Method (0028,2114), None for what loses nothing.
     """
 
     uid: str
     write: Callable[[DecodedFrame, PixelDescription], bytes]
-    stored: range = _UP_TO_16
-    allocated: frozenset[int] = _CELLS
+    cells: Mapping[int, range] = field(default_factory=lambda: _UP_TO_16)
     signed: bool = True
     photometric: Mapping[str, str] | None = None
     method: str | None = None
@@ -71,8 +70,7 @@ class Encoder:
         """Whether frames like these, whose samples have this interpretation once decoded, can be written."""
         return (
             description.kind is PixelKind.INTEGER
-            and description.bits_allocated in self.allocated
-            and description.bits_stored in self.stored
+            and description.bits_stored in self.cells.get(description.bits_allocated, ())
             and (self.signed or not description.signed)
             and (self.photometric is None or photometric in self.photometric)
             and (self.photometric is None or (description.samples_per_pixel == 1) == (photometric in _ONE_SAMPLE))
@@ -84,7 +82,6 @@ class Encoder:
 
 
 _JPEG = "1.2.840.10008.1.2.4."
-_ANY_STORED = range(1, 65)
 
 ENCODERS: dict[str, Encoder] = {
     encoder.uid: encoder
@@ -95,20 +92,14 @@ ENCODERS: dict[str, Encoder] = {
         Encoder(_JPEG + "80", compress.jpeg_ls_lossless, photometric=_ONE_SAMPLE | _RGB | _YBR),
         Encoder(_JPEG + "70", compress.jpeg_lossless, photometric=_ONE_SAMPLE | _RGB),
         Encoder(_JPEG + "57", compress.jpeg_lossless, photometric=_ONE_SAMPLE | _RGB),
-        Encoder(RLE, compress.rle, stored=_ANY_STORED, allocated=frozenset({8, 16, 32})),
+        Encoder(RLE, compress.rle, cells={cell: _ANY[cell] for cell in (8, 16, 32)}),
         Encoder(_JPEG + "110", compress.jpeg_xl, signed=False, photometric=_GREY | _RGB),
-        Encoder(DEFLATED_FRAMES, compress.deflated, stored=_ANY_STORED, allocated=frozenset({1, 8, 16, 32, 64})),
-        Encoder(
-            ENCAPSULATED_UNCOMPRESSED,
-            compress.native,
-            stored=_ANY_STORED,
-            allocated=frozenset({1, 8, 16, 32, 64}),
-        ),
+        Encoder(DEFLATED_FRAMES, compress.deflated, cells=_ANY),
+        Encoder(ENCAPSULATED_UNCOMPRESSED, compress.native, cells=_ANY),
         Encoder(
             _JPEG + "50",
             compress.jpeg,
-            stored=range(8, 9),
-            allocated=frozenset({8}),
+            cells={8: range(8, 9)},
             signed=False,
             photometric=_GREY | _SUBSAMPLED,
             method="ISO_10918_1",
@@ -116,13 +107,18 @@ ENCODERS: dict[str, Encoder] = {
         Encoder(
             _JPEG + "51",
             compress.jpeg,
-            stored=range(12, 13),
-            allocated=frozenset({16}),
+            cells={16: range(12, 13)},
             signed=False,
             photometric=_GREY,
             method="ISO_10918_1",
         ),
-        Encoder(_JPEG + "81", compress.jpeg_ls_near, photometric=_GREY | _RGB | _YBR, method="ISO_14495_1"),
+        Encoder(
+            _JPEG + "81",
+            compress.jpeg_ls_near,
+            cells={8: range(8, 9), 16: range(9, 17)},  # with less, samples could pass the end of Bits Stored
+            photometric=_GREY | _RGB | _YBR,
+            method="ISO_14495_1",
+        ),
         Encoder(_JPEG + "91", compress.jpeg_2000_lossy, photometric=_GREY | _IRREVERSIBLE, method="ISO_15444_1"),
         Encoder(_JPEG + "203", compress.htj2k_lossy, photometric=_GREY | _IRREVERSIBLE, method="ISO_15444_15"),
     )
