@@ -88,7 +88,7 @@ class FrameTable(ABC):
             fragments,
             count,
             header.meta.transfer_syntax_uid,
-            frame_bytes=frame_bits // 8,
+            frame_bytes=-(-frame_bits // 8),
             extended=lambda: _extended_offsets(stream, header),
         )
         return None if starts is None else EncapsulatedFrames.of_fragments(pixel.vr, fragments, starts)
