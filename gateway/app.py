@@ -16,10 +16,12 @@ from starlette.types import ASGIApp
 
 from gateway import http, metrics, running
 from gateway.delete import describe_again
+from gateway.dicomweb.catalogue import SERVICES as DICOMWEB
 from gateway.dicomweb.routes import routes as dicomweb_routes
+from gateway.dicomweb.routes import uri_routes
 from gateway.dimse.server import DimseServer
 from gateway.errors import GatewayError
-from gateway.http import health
+from gateway.http import documentation, health
 from gateway.logs import get_logger
 from gateway.rebuild import PENDING
 from gateway.settings import BadSettings, Settings, check_exposure, split_address
@@ -131,6 +133,8 @@ class Gateway:
         routes: list[BaseRoute] = [
             *health.routes(checks),
             Mount("/dicomweb", routes=dicomweb_routes(self._archive, self._settings)),
+            *uri_routes(self._archive, self._settings),
+            *documentation.routes([*DICOMWEB, health.SERVICE], gantry_version()),
             *ui_routes(aet=self._settings.aet, dimse_port=dimse_port),
         ]
         return http.middleware(Router(routes, redirect_slashes=False), self._settings)

@@ -19,6 +19,7 @@ from gateway import metrics
 from gateway.caller import Caller
 from gateway.dicom.description import PixelDescription
 from gateway.dicom.elements import PIXEL_TAGS, Element
+from gateway.dicom.fragments import ITEM, ITEM_HEADER
 from gateway.dicom.frames import FrameTable
 from gateway.dicom.header import MARGIN, Header, parse_header, read_header
 from gateway.dicom.metadata import Cache, bulk_element, to_json
@@ -36,6 +37,9 @@ from storage.records import Located
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 WEB_FORBIDDEN = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.2"})
 """Implicit VR Little Endian and Explicit VR Big Endian never leave by the web (PS3.18 8.7.3)."""
+
+MAX_ICON_BYTES = 64 << 20
+"""Longest compressed Pixel Data inside a sequence; it is read whole."""
 
 Chunks = Iterator[bytes | memoryview]
 
@@ -181,15 +185,32 @@ def metadata(archive: Archive, located: Located, root: str, cache: Cache | None 
     return orjson.dumps(to_json(header(archive, located), place.__add__, cache=cache))
 
 
-def bulk(archive: Archive, located: Located, path: str) -> Bulk:
-    """The bulk value that the BulkDataURI's last part `path` names. Raises NotFound."""
-    found = header(archive, located)
+def bulk_paths(found: Header) -> list[str]:
+    """The last parts of all BulkDataURIs that the metadata of the instance name, in their order (PS3.18 10.4.3.3.5)."""
+    paths: list[str] = []
+
+    def note(path: str) -> str:
+        paths.append(path)
+        return path
+
+    to_json(found, note)
+    return paths
+
+
+def bulk(archive: Archive, located: Located, path: str, found: Header | None = None) -> Bulk:
+    """The bulk value that the BulkDataURI's last part `path` names; `found` is the header where it was read before.
+
+    Compressed Pixel Data of an icon, inside a sequence, come as one codestream. Raises NotFound.
+    """
+    found = found or header(archive, located)
     element = bulk_element(found, path)
     etag = hashlib.sha256(f"{located.digest} {path}".encode()).hexdigest()
     media_type = "application/octet-stream"
     if element.tag == 0x00420011:  # Encapsulated Document: its own type, without the padding byte (WADO-17)
         media_type = found.text(0x00420012) or media_type
-    if element.encapsulated and found.pixel is not None and element.tag == found.pixel.tag:
+    if element.encapsulated and element is not found.pixel:
+        return Bulk(media_type, _icon(archive, located, found, element, etag))
+    if element.encapsulated:
         pieces = frame_table(located).stream()
         return Bulk(_video_type(located.transfer_syntax_uid) or media_type, _joined(archive, located, pieces, etag))
     length = element.length
@@ -200,6 +221,27 @@ def bulk(archive: Archive, located: Located, path: str) -> Bulk:
         data = _inflated(found, element.offset, length)
         return Bulk(media_type, _in_memory(swap(data, width), etag))
     return Bulk(media_type, _joined(archive, located, [(element.offset, length)], etag, width))
+
+
+def _icon(archive: Archive, located: Located, found: Header, element: Element, etag: str) -> Blob:
+    """The fragments of encapsulated Pixel Data that is not the instance's own, joined without their item headers."""
+    if element.length > MAX_ICON_BYTES:
+        raise NotFound("the bulk data of this path is too large for an icon")
+    if found.inflated is not None:
+        data = _inflated(found, element.offset, element.length)
+    else:
+        with reading():
+            data = archive.read(located, element.offset, element.length)
+    pieces: list[bytes] = []
+    at = 0
+    while at + ITEM_HEADER.size <= len(data):
+        item, length = ITEM_HEADER.unpack_from(data, at)
+        if item != ITEM:
+            break
+        at += ITEM_HEADER.size
+        pieces.append(data[at : at + length])
+        at += length
+    return _in_memory(b"".join(pieces[1:]), etag)  # the first is the Basic Offset Table
 
 
 def _width(found: Header, element: Element) -> int:

@@ -99,13 +99,17 @@ def parse_content_type(header: str) -> tuple[str, dict[str, str]]:
     return ALIASES.get(media_type, media_type), parameters
 
 
-def acceptable(header: str | None, query: str | None) -> list[list[MediaRange]]:
+def acceptable(header: str | None, query: str | None, *, strict: bool = False) -> list[list[MediaRange]]:
     """What to try, in order: the types of the `accept` query parameter, then those of the header (NEG-04).
 
-    A missing header is `*/*` (NEG-01). The parameter takes no wildcards, and each of its types must be covered by the
-    header (GEN-06); a `+` that arrived as a space, as in `accept=application/dicom+json`, is put back.
+    A missing header is `*/*`, or nothing at all where `strict` (NEG-01). The parameter takes no wildcards, and each of
+    its types must be covered by the header (GEN-06); a `+` that arrived as a space, as in
+    `accept=application/dicom+json`, is put back.
     """
-    ranges = parse(header) if header is not None and header.strip() else [MediaRange("*/*")]
+    missing = header is None or not header.strip()
+    if missing and strict:
+        return []
+    ranges = [MediaRange("*/*")] if missing else parse(header or "")
     if not query:
         return [ranges]
     asked = parse(query.replace("dicom json", "dicom+json").replace("dicom xml", "dicom+xml"))
@@ -172,7 +176,10 @@ def _specificity(one: MediaRange, offer: Offer, *, first: bool) -> int:
     if offer.syntax is not None and offer.syntax in one.syntaxes:
         return 3 if wildcard else 6
     if one.syntaxes and offer.syntax is not None:
-        return (3 if wildcard else 4) if "*" in one.syntaxes and offer.stored else 0
+        if "*" not in one.syntaxes:
+            return 0
+        # `*`: as stored, else what the type gives without the parameter (NEG-08); the stored form is offered first
+        return (3 if wildcard else 4) if offer.stored or offer.default else 0
     if not offer.default:
         return 0
     return 3 if wildcard else 5

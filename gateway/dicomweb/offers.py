@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gateway.dicom.uids import SYNTAXES
-from gateway.dicomweb.media_types import Offer
+from gateway.dicomweb.media_types import MediaRange, Offer
 from gateway.render import FORMATS
 
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
@@ -31,34 +33,78 @@ BULK_TYPES: dict[str, tuple[str, ...]] = {
 }
 """Media types that frames of a transfer syntax are sent as, the standard's first (TS-02 to TS-11)."""
 
-METADATA = (Offer("application/dicom+json"), Offer("application/json"))
+DEFAULTS = frozenset(_PREFIX + end for end in ("5", "4.70", "4.80", "4.90", "4.92", "4.201", "4.110"))
+"""What a bulk data media type is given in when no transfer syntax is named (TS-02 to TS-08)."""
+
+OCTETS = "application/octet-stream"
+FILE = "application/dicom"
+ZIP = "application/zip"
+XML = "application/dicom+xml"
+METADATA = (Offer("application/dicom+json"), Offer("application/json"), Offer(XML, multipart=True))
 SEARCH = METADATA
-STORE_RESPONSE = METADATA
+STORE_RESPONSE = (Offer("application/dicom+json"), Offer("application/json"), Offer(XML))
+
+Tries = Sequence[Sequence[MediaRange]]
 
 
-def instances(stored: str, *, explicit: bool, single: bool) -> list[Offer]:
-    """Offers for an instance (`single`), or for one part of a study or series (MT-01).
+def wants_more(tries: Tries, stored: str) -> bool:
+    """Whether a client names something that is neither the stored form nor Explicit VR Little Endian.
+
+    Only then is the instance looked at for what else can be made of it: that takes a read.
+    """
+    own = BULK_TYPES.get(stored, ())
+    for one in (one for ranges in tries for one in ranges if one.quality > 0):
+        if any(uid not in (stored, EXPLICIT_LITTLE_ENDIAN, "*") for uid in one.syntaxes):
+            return True
+        if one.media_type.startswith("image/") and one.media_type not in own:
+            return True
+    return False
+
+
+def files(media_type: str, stored: str, *, explicit: bool, single: bool, possible: Sequence[str] = ()) -> list[Offer]:
+    """Offers for an instance (`single`), or for one part of a study or series, as a file (MT-01).
 
     `explicit` makes Explicit VR Little Endian the default of `application/dicom`, as NEG-09 says: where only lossy data
     are held, or they cannot be decoded, it stays the stored syntax. `*/*` always gets the bytes as they are stored.
+    `possible` are the transfer syntaxes that can be made.
     """
     found: list[Offer] = []
     for multipart in (True, False) if single else (True,):
-        found += _both("application/dicom", multipart, stored, explicit=explicit)
+        found += _both(media_type, multipart, stored, explicit=explicit)
+        found += [Offer(media_type, multipart, uid, default=False) for uid in _others(stored, possible)]
     return found
 
 
-def frames(stored: str, *, explicit: bool, single: bool) -> list[Offer]:
+def instances(stored: str, *, explicit: bool, single: bool, possible: Sequence[str] = ()) -> list[Offer]:
+    """As `files`, of type `application/dicom`."""
+    return files(FILE, stored, explicit=explicit, single=single, possible=possible)
+
+
+def archive(stored: str, possible: Sequence[str] = ()) -> list[Offer]:
+    """Offers for the files of a zip archive (MT-07): as they are stored unless a transfer syntax is named."""
+    offered = [*_both(ZIP, False, stored, explicit=False)]
+    return offered + [Offer(ZIP, False, uid, default=False) for uid in _others(stored, possible)]
+
+
+def frames(stored: str, *, explicit: bool, single: bool, possible: Sequence[str] = ()) -> list[Offer]:
     """Offers for frames (MT-03); `single` when one frame is asked for, which needs no multipart.
 
-    Native frames have one form. Compressed ones come as they are stored, under octet-stream or their own type, or
-    decoded; decoding is the default of octet-stream even for lossy data, since that is what the type means (TS-01).
+    Compressed ones come as they are stored, under octet-stream or their own type, or decoded; decoding is the default
+    of octet-stream even for lossy data, since that is what the type means (TS-01). Others are compressed when a client
+    names a type or transfer syntax that they can be had in (`possible`).
     """
     found: list[Offer] = []
     for multipart in (True, False) if single else (True,):
-        found += _both("application/octet-stream", multipart, stored, explicit=explicit, pixels=True)
+        found += _both(OCTETS, multipart, stored, explicit=explicit, pixels=True)
         found += [Offer(name, multipart, stored, stored=True) for name in BULK_TYPES.get(stored, ())]
+        for uid in _others(stored, possible):
+            found += [Offer(name, multipart, uid, default=uid in DEFAULTS) for name in BULK_TYPES.get(uid, ())]
+            found.append(Offer(OCTETS, multipart, uid, default=False))
     return found
+
+
+def _others(stored: str, possible: Sequence[str]) -> list[str]:
+    return [uid for uid in possible if uid not in (stored, EXPLICIT_LITTLE_ENDIAN) and uid not in FORBIDDEN]
 
 
 def rendered(*, several: bool) -> list[Offer]:

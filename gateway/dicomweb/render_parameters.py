@@ -26,7 +26,7 @@ def view_of(asked: Parameters) -> View:
     return View(
         window=_window(window) if window is not None else None,
         viewport=_viewport(viewport) if viewport is not None else None,
-        quality=_quality(quality) if quality is not None else View().quality,
+        quality=quality_of(quality) if quality is not None else View().quality,
     )
 
 
@@ -59,9 +59,10 @@ def _one(asked: Parameters, name: str) -> str | None:
     return values[0] if values else None
 
 
-def _quality(text: str) -> int:
+def quality_of(text: str, name: str = "quality") -> int:
+    """A quality. Raises BadRequest, which names the parameter (RP-02)."""
     if not re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) or not 1 <= int(text) <= 100:
-        raise BadRequest("quality", "quality is a whole number from 1 to 100")
+        raise BadRequest(name, f"{name} is a whole number from 1 to 100")
     return int(text)
 
 
@@ -69,7 +70,7 @@ def _window(text: str) -> tuple[float, float, str]:
     parts = text.split(",")
     if len(parts) != 3:
         raise BadRequest("window", "window is center,width,function; the function linear, linear-exact or sigmoid")
-    center, width = (_finite("window", part) for part in parts[:2])
+    center, width = (finite("window", part) for part in parts[:2])
     function = parts[2].strip().lower().replace("_", "-")
     if function not in ("linear", "linear-exact", "sigmoid"):
         raise BadRequest("window", "the function of a window is linear, linear-exact or sigmoid")
@@ -87,11 +88,12 @@ def _viewport(text: str) -> Viewport:
         raise BadRequest("viewport", f"a viewport has at most {MAX_PIXELS} pixels")
     if len(parts) == 2:
         return Viewport(width, height)
-    x, y, w, h = (_finite("viewport", part) if part else None for part in parts[2:])
+    x, y, w, h = (finite("viewport", part) if part else None for part in parts[2:])
     return Viewport(width, height, x or 0.0, y or 0.0, w, h)
 
 
-def _finite(name: str, text: str) -> float:
+def finite(name: str, text: str) -> float:
+    """The number in `text`. Raises BadRequest."""
     if not _NUMBER.fullmatch(text.strip()) or not math.isfinite(float(text)):
         raise BadRequest(name, f"{name} holds numbers")
     return float(text)

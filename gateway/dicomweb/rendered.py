@@ -46,8 +46,9 @@ class Render:
         asked = parameters(request)
         view = view_of(asked)
         where, found = self._find(request)
-        if where.sop_uid is not None and (document := self._document(found[0])) is not None:
-            return self._as_is(request, where, found[0], *document)
+        if where.sop_uid is not None and (document := self.document(found[0])) is not None:
+            negotiate(tries(request, asked), [Offer(document[1])], found[0].transfer_syntax_uid)
+            return self.as_is(request, where, found[0], *document)
         frames = _frames(request, found)
         offered = offers.rendered(several=len(frames) > 1)
         offer = negotiate(tries(request, asked), offered, found[0].transfer_syntax_uid)
@@ -59,7 +60,7 @@ class Render:
             return self._several(request, where, frames, view, offer, headers)
         if "frames" not in request.path_params:
             frames = [representative(found)]
-        return self._one(request, frames[0], offer, headers, where, view)
+        return self.one(request, frames[0], offer, headers, where, view)
 
     def thumbnail(self, request: Request) -> Representation:
         """The four with `/thumbnail` (WADO-07); `viewport` gives its size."""
@@ -69,11 +70,11 @@ class Render:
         offer = negotiate(tries(request, asked), offers.rendered(several=False), found[0].transfer_syntax_uid)
         try:
             chosen = _frames(request, found)[0] if "frames" in request.path_params else representative(found)
-            return self._one(request, chosen, offer, {}, where, size)
+            return self.one(request, chosen, offer, {}, where, size)
         except NotRenderable as error:
             raise NotFound(f"there is no thumbnail: {error}") from error
 
-    def _one(
+    def one(
         self,
         request: Request,
         chosen: tuple[Located, int],
@@ -82,6 +83,7 @@ class Render:
         where: Target,
         how: View | tuple[int, int],
     ) -> Representation:
+        """The picture of one frame, in a View or as a thumbnail of a size."""
         located, frame = chosen
         etag = etag_of("picture", PICTURE_FORM, located.digest, str(frame), repr(how), offer.media_type)
         headers["Cache-Control"] = IMMUTABLE if where.sop_uid is not None else REVALIDATE
@@ -119,7 +121,7 @@ class Render:
             url = instance_url(root, located.study_uid, located.series_uid, located.sop_uid)
             yield multipart.Part(picture.media_type, f"{url}/frames/{frame}", picture.data)
 
-    def _document(self, located: Located) -> tuple[str, str] | None:
+    def document(self, located: Located) -> tuple[str, str] | None:
         """Bulk data path and media type of what is its own rendering: an encapsulated document, a video."""
         if located.sop_class_uid.startswith(ENCAPSULATED_CLASSES):
             return ENCAPSULATED_DOCUMENT, safe_type(
@@ -130,9 +132,8 @@ class Render:
             return "7FE00010", offers.BULK_TYPES[located.transfer_syntax_uid][0]
         return None
 
-    def _as_is(self, request: Request, where: Target, located: Located, path: str, media_type: str) -> Representation:
+    def as_is(self, request: Request, where: Target, located: Located, path: str, media_type: str) -> Representation:
         """A document or video as it was stored; ranges let a player seek."""
-        negotiate(tries(request, parameters(request)), [Offer(media_type)], located.transfer_syntax_uid)
         bulk = retrieve.bulk(self.archive, located, path)
         headers: Mapping[str, str] = {
             "Cache-Control": IMMUTABLE,

@@ -12,8 +12,10 @@ from starlette.requests import Request
 from gateway.dicom.uids import is_uid
 from gateway.dicomweb.media_types import MediaRange, acceptable
 from gateway.errors import BadRequest
+from gateway.http.forwarded import HOST, PREFIX_KEY
 
-_HOST = re.compile(r"[A-Za-z0-9.\-_]{1,253}(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
+STRICT_KEY = "gantry.strict_accept"
+"""In the scope: a request without an Accept header accepts nothing (NEG-01)."""
 _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 _FRAME = re.compile(r"0*[1-9][0-9]{0,9}")
 MAX_PARAMETERS = 500
@@ -77,13 +79,15 @@ def tries(request: Request, asked: Sequence[tuple[str, str]]) -> list[list[Media
     """What the client accepts, by parameter and by header, in the order to be tried."""
     headers = request.headers.getlist("accept")
     query = ",".join(value for name, value in asked if name.lower() == "accept")
-    return acceptable(",".join(headers) if headers else None, query)
+    strict = bool(request.scope.get(STRICT_KEY))
+    return acceptable(",".join(headers) if headers else None, query, strict=strict)
 
 
 def root(request: Request, public_url: str | None) -> str:
-    """The DICOMweb root as the client may use it: below the public URL, else as the request itself came.
+    """The DICOMweb root as the client may use it: below the public URL, else as the request came.
 
-    Raises BadRequest for a Host header that is none (S-59).
+    What a trusted proxy said of it is in the scope by now (`gateway.http.forwarded`). Raises BadRequest for a Host
+    header that is none (S-59).
     """
     mount: str = request.scope.get("root_path", "")
     if public_url:
@@ -91,13 +95,13 @@ def root(request: Request, public_url: str | None) -> str:
     address, port = request.scope.get("server") or ("localhost", None)
     own = f"[{address}]" if ":" in address else address
     host = request.headers.get("host") or own
-    if not _HOST.fullmatch(host):
+    if not HOST.fullmatch(host):
         raise BadRequest("Host", "the Host header is malformed")
     # The Python client leaves the port out of its Host header. Where it names our own socket, that port is meant; any
     # other name may be that of a proxy, which knows best.
     if host == own or (host == "localhost" and address in _LOOPBACK):
         host = f"{host}:{port}" if port else host
-    return f"{request.scope['scheme']}://{host}{mount}"
+    return f"{request.scope['scheme']}://{host}{request.scope.get(PREFIX_KEY, '')}{mount}"
 
 
 def instance_url(root: str, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> str:

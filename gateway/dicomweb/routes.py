@@ -1,4 +1,4 @@
-"""The resources of the Studies service (PS3.18 10.1), below the DICOMweb root."""
+"""The resources of the Studies service and of the URI service as routes; which there are says `catalogue`."""
 
 from __future__ import annotations
 
@@ -11,57 +11,90 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
+from gateway.dicomweb.bulkdata import Bulkdata
+from gateway.dicomweb.capabilities import Capabilities
+from gateway.dicomweb.catalogue import STUDIES
 from gateway.dicomweb.delete import Delete
+from gateway.dicomweb.metadata import Metadata
 from gateway.dicomweb.qido import Query
 from gateway.dicomweb.rendered import Render
+from gateway.dicomweb.resources import STRICT_KEY
 from gateway.dicomweb.stow import Store
 from gateway.dicomweb.wado import Retrieve
+from gateway.dicomweb.wado_uri import UriService
 from gateway.settings import Settings
 from storage.archive import Archive
 
-STUDY = "/studies/{study}"
-SERIES = STUDY + "/series/{series}"
-INSTANCE = SERIES + "/instances/{instance}"
-FRAMES = INSTANCE + "/frames/{frames}"
+Handler = Callable[[Request], Any]
 
 
 def routes(archive: Archive, settings: Settings) -> list[BaseRoute]:
-    """To be mounted at the DICOMweb root, behind `gateway.http.middleware`."""
-    query, store = Query(archive, settings), Store(archive, settings)
-    retrieve, render, delete = Retrieve(archive, settings), Render(archive, settings), Delete(archive, settings)
+    """To be mounted at the root of the Studies service, behind `gateway.http.middleware`."""
+    capabilities = Capabilities(settings)
+    handlers = _handlers(archive, settings)
     found: list[BaseRoute] = []
-
-    def add(path: str, **handlers: Callable[..., Any]) -> None:
-        """One resource; a method that it has no handler for is answered 405 with the others in Allow."""
-        by_method = {name.upper(): handler for name, handler in handlers.items()}
-        found.append(Route(path, _endpoint(by_method), methods=list(by_method)))
-
-    add("/studies", get=query.studies, post=store.post)
-    add("/series", get=query.series)
-    add("/instances", get=query.instances)
-    add(STUDY + "/series", get=query.series)
-    add(STUDY + "/instances", get=query.instances)
-    add(SERIES + "/instances", get=query.instances)
-
-    add(STUDY, get=retrieve.instances, post=store.post, delete=delete.resource)
-    for path in (SERIES, INSTANCE):
-        add(path, get=retrieve.instances, delete=delete.resource)
-    for path in (STUDY, SERIES, INSTANCE):
-        add(path + "/metadata", get=retrieve.metadata)
-        add(path + "/rendered", get=render.rendered)
-        add(path + "/thumbnail", get=render.thumbnail)
-    add(FRAMES, get=retrieve.frames)
-    add(FRAMES + "/rendered", get=render.rendered)
-    add(FRAMES + "/thumbnail", get=render.thumbnail)
-    add(INSTANCE + "/bulkdata/{path:path}", get=retrieve.bulkdata)
+    for resource in STUDIES.resources:
+        by_method = {one.method: handlers[one.name] for one in resource.operations if one.method != "OPTIONS"}
+        by_method["OPTIONS"] = _describing(capabilities, resource.path)
+        # the paths of bulk values have slashes in them
+        path = resource.path.replace("{path}", "{path:path}")
+        found.append(Route(path, _endpoint(by_method, settings.strict_accept), methods=list(by_method)))
     return found
 
 
-def _endpoint(handlers: Mapping[str, Callable[[Request], Any]]) -> Callable[[Request], Awaitable[ASGIApp]]:
-    """Calls the handler of the request's method; blocking ones in a worker thread. HEAD is GET without a body."""
+def uri_routes(archive: Archive, settings: Settings) -> list[BaseRoute]:
+    """`/wado`. Without an Accept header it answers as PS3.18 9.4 says, whatever `strict_accept` is."""
+    service = UriService(archive, settings)
+    return [Route("/wado", _endpoint({"GET": service.retrieve}, strict=False), methods=["GET"])]
+
+
+def _handlers(archive: Archive, settings: Settings) -> Mapping[str, Handler]:
+    """What answers each operation, by its name in the catalogue."""
+    query, store, retrieve = Query(archive, settings), Store(archive, settings), Retrieve(archive, settings)
+    metadata, bulk = Metadata(archive, settings), Bulkdata(archive, settings)
+    render, delete = Render(archive, settings), Delete(archive, settings)
+    found: dict[str, Handler] = {
+        "search.studies": query.studies,
+        "search.series": query.series,
+        "search.instances": query.instances,
+        "search.study.series": query.series,
+        "search.study.instances": query.instances,
+        "search.series.instances": query.instances,
+        "store": store.post,
+        "store.study": store.post,
+        "frames": retrieve.frames,
+        "rendered.frames": render.rendered,
+        "thumbnail.frames": render.thumbnail,
+        "bulkdata": bulk.value,
+        "validation": metadata.validation,
+    }
+    for name in ("study", "series", "instance"):
+        found[f"retrieve.{name}"] = retrieve.instances
+        found[f"delete.{name}"] = delete.resource
+        found[f"metadata.{name}"] = metadata.retrieve
+        found[f"rendered.{name}"] = render.rendered
+        found[f"thumbnail.{name}"] = render.thumbnail
+        found[f"bulkdata.{name}"] = bulk.all
+        found[f"pixeldata.{name}"] = bulk.pixels
+    return found
+
+
+def _describing(capabilities: Capabilities, path: str) -> Handler:
+    def describe(request: Request) -> ASGIApp:
+        return capabilities.describe(request, path)
+
+    return describe
+
+
+def _endpoint(handlers: Mapping[str, Handler], strict: bool) -> Callable[[Request], Awaitable[ASGIApp]]:
+    """Calls the handler of the request's method; blocking ones in a worker thread. HEAD is GET without a body.
+
+    `strict` is the setting `strict_accept`.
+    """
 
     async def endpoint(request: Request) -> ASGIApp:
         handler = handlers["GET" if request.method == "HEAD" else request.method]
+        request.scope[STRICT_KEY] = strict
         answer: ASGIApp
         if inspect.iscoroutinefunction(handler):
             answer = await handler(request)

@@ -6,6 +6,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.http.cors import CrossOrigin
+from gateway.http.forwarded import Forwarded
 from gateway.http.guard import Guard
 from gateway.http.identity import Identity
 from gateway.http.observe import Observe
@@ -17,13 +18,15 @@ def middleware(app: ASGIApp, settings: Settings) -> ASGIApp:
     """`app` with the layers that every HTTP wing shares.
 
     From the outside in: Observe (request id, log line, metrics: sees all answers, the layers' own too), CrossOrigin
-    (its headers stand on errors; preflights need no credentials), Guard (errors to problem bodies), Identity (401),
-    Paths (after identity: what is open is decided on the path as it came), then the routes.
+    (its headers stand on errors; preflights need no credentials), Guard (errors to problem bodies), Forwarded (what a
+    trusted proxy says of the request), Identity (401), Paths (after identity: what is open is decided on the path as it
+    came), then the routes.
     Give it a Starlette Router, or an application, whose router is taken: Starlette's own error pages would answer
     before the problem layer does.
     """
     inner: ASGIApp = app.router if isinstance(app, Starlette) else app
-    return Observe(CrossOrigin(Guard(Identity(Paths(_AsApplication(inner)), settings.token)), settings.cors_origins))
+    known = Identity(Paths(_AsApplication(inner)), settings.token)
+    return Observe(CrossOrigin(Guard(Forwarded(known, settings.proxy_networks)), settings.cors_origins))
 
 
 class _AsApplication:

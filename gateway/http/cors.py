@@ -31,11 +31,16 @@ class CrossOrigin:
         self.any_origin = "*" in self.origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not self.origins:
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         origin = headers.get("origin")
+        preflight = scope["method"] == "OPTIONS" and origin and "access-control-request-method" in headers
+        if not self.origins:
+            # Still no question for the service's capabilities (GEN-18): nobody is let in, and a browser is told so.
+            await (_preflight({}, send) if preflight else self.app(scope, receive, send))
+            return
         allowed = self._allowed(origin)
 
         async def send_marked(message: Message) -> None:
@@ -50,7 +55,7 @@ class CrossOrigin:
                     marked.add_vary_header("Origin")
             await send(message)
 
-        if scope["method"] == "OPTIONS" and origin and "access-control-request-method" in headers:
+        if preflight:
             await _preflight(allowed, send_marked)
             return
         await self.app(scope, receive, send_marked)

@@ -14,9 +14,27 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from gateway.errors import GatewayError
+from gateway.http.catalogue import Operation, Resource, Service
 from gateway.http.guard import describe
 from gateway.logs import get_logger
 from storage.errors import StorageError
+
+SERVICE = Service(
+    "",
+    "Operation",
+    (
+        Resource("/healthz", [Operation("GET", "healthz", "Does the process answer?", ("application/json",))]),
+        Resource(
+            "/readyz",
+            [
+                Operation(
+                    "GET", "readyz", "Can it work? Each check by name.", ("application/json",), statuses=(200, 503)
+                )
+            ],
+        ),
+        Resource("/metrics", [Operation("GET", "metrics", "Metrics in Prometheus' text format.", ("text/plain",))]),
+    ),
+)
 
 Check = tuple[str, Callable[[], None]]
 """A dependency's name, and a blocking call that raises when it cannot be used. Quick and cheap."""

@@ -12,8 +12,9 @@ from gateway.caller import Caller
 from gateway.http.failures import Failure
 
 REALM = "gantry"
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/favicon.ico"})
-"""Answered without credentials: probes, which tell no data, and the page itself, which asks for the token."""
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/favicon.ico", "/openapi.json", "/docs"})
+"""Answered without credentials: probes and the description of the API, which tell no data, and the page itself, which
+asks for the token."""
 OPEN_PREFIXES = ("/static/", "/viewer/")
 """Page assets: scripts, styles and pictures of the program, no data."""
 

@@ -6,18 +6,30 @@ import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.http.failures import Failure
+
 ROOTS = ("/dicomweb", "/wado")
+MOUNTS = frozenset({"/dicomweb"})
+MAX_URI = 64 * 1024
+"""Longest path and query, in bytes (SC-414). A list of 10 000 frames takes 49 KB."""
 
 
 class Paths:
-    """`//dicomweb//studies/` is `/dicomweb/studies`. Other paths are left alone: pages may care for their slash."""
+    """`//dicomweb//studies/` is `/dicomweb/studies`. Other paths are left alone: pages may care for their slash.
+
+    The root of a mounted service keeps its slash, which the router needs.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and ("//" in scope["path"] or scope["path"].endswith("/")):
+        """Raises Failure 414."""
+        if scope["type"] == "http":
+            if len(scope["path"]) + len(scope["query_string"]) > MAX_URI:
+                raise Failure(414, "uri_too_long", f"Path and query have at most {MAX_URI} bytes.")
             path = re.sub(r"/{2,}", "/", scope["path"]).rstrip("/")
             if path.startswith(ROOTS):
-                scope["path"] = path  # in place: the outer layers look for the route in this very scope
+                # in place: the outer layers look for the route in this very scope
+                scope["path"] = path + "/" if path in MOUNTS else path
         await self.app(scope, receive, send)

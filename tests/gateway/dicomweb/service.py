@@ -16,8 +16,9 @@ from pydicom.dataset import Dataset
 from starlette.routing import BaseRoute, Mount, Router
 
 from gateway import http
-from gateway.dicomweb.routes import routes
-from gateway.http import health
+from gateway.dicomweb.catalogue import SERVICES
+from gateway.dicomweb.routes import routes, uri_routes
+from gateway.http import documentation, health
 from gateway.settings import Settings
 from storage import Archive, open_archive
 from tests.parts.datasets import part10_bytes
@@ -99,6 +100,8 @@ def serve(folder: Path, *, more_routes: Sequence[BaseRoute] = (), **settings: An
     routing: list[BaseRoute] = [
         *health.routes([("objects", archive.objects.check), ("index", archive.index.check)]),
         Mount("/dicomweb", routes=routes(archive, chosen)),
+        *uri_routes(archive, chosen),
+        *documentation.routes([*SERVICES, health.SERVICE], "test"),
         *more_routes,
     ]
     app = http.middleware(Router(routing, redirect_slashes=False), chosen)

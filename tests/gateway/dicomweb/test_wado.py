@@ -365,11 +365,15 @@ def test_a_frame_beyond_the_last_is_not_found_before_any_is_sent(filled: Service
     assert filled.get(url(FRAMES) + "/frames/1,21").status_code == 404
 
 
-def test_long_frame_lists_are_streamed(filled: Service) -> None:
-    numbers = ",".join(["1", "20"] * 3000)
-    answer = filled.get(f"{url(FRAMES)}/frames/{numbers}")
-    assert "content-length" not in answer.headers
+def test_long_frame_lists_are_streamed_and_their_length_is_known_before(filled: Service) -> None:
+    """GEN-08, GEN-20, WADO-03: a part of 6000 frames takes as little as those that are in it."""
+    path = f"{url(FRAMES)}/frames/{','.join(['1', '20'] * 3000)}"
+    length = int(filled.client.head(path).headers["content-length"])
+    answer = filled.get(path)
+    assert int(answer.headers["content-length"]) == len(answer.content) == length
     assert len(parts_of(answer)) == 6000
+    last = filled.get(path, Range=f"bytes={length - 5000}-")
+    assert (last.status_code, last.content) == (206, answer.content[-5000:])
 
 
 def test_frames_of_a_video_point_to_its_rendered_form(filled: Service) -> None:

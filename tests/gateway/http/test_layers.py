@@ -238,7 +238,7 @@ def test_unknown_routes_and_methods_are_problems(tmp_path: Path) -> None:
         assert service.client.get("/nowhere").json()["type"] == "urn:gantry:problem:not_found"
         answer = service.client.patch("/dicomweb/studies")
         assert answer.status_code == 405
-        assert {method.strip() for method in answer.headers["allow"].split(",")} == {"GET", "HEAD", "POST"}
+        assert {method.strip() for method in answer.headers["allow"].split(",")} == {"GET", "HEAD", "OPTIONS", "POST"}
         assert answer.json()["status"] == 405
 
 
