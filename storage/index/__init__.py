@@ -13,6 +13,10 @@ from typing import Protocol
 
 from storage.query import Query
 from storage.records import Change, InstanceRecord, Located, Page
+from storage.tasks import NewTask, Task
+
+Mark = tuple[str, str | None, str]
+"""A note to be moved: its name, the value that it has to have, and the new one."""
 
 
 class Added(Enum):
@@ -103,6 +107,54 @@ class Index(Protocol):
 
     def set_note(self, name: str, value: str | None) -> None:
         """Keep or (None) drop a remark."""
+
+    def enqueue(self, tasks: Sequence[NewTask], now: float, mark: Mark | None = None) -> int | None:
+        """Enter tasks whose keys are not there yet; returns how many were.
+
+        `mark` (a note's name, its value now, the new one) is moved in the same transaction; when another process moved
+        it before, nothing happens and the answer is None.
+        """
+
+    def claim(self, now: float, lease: float, limit: int = 100, busy: Collection[tuple[str, str]] = ()) -> list[Task]:
+        """Some tasks that are due, all of one kind and target and none of those in `busy`; the longest due first.
+
+        They are the caller's for `lease` seconds; then they are due again.
+        """
+
+    def done(self, ids: Sequence[int]) -> None:
+        """These tasks are done: forget them."""
+
+    def fail(self, ids: Sequence[int], error: str, due_at: float | None) -> None:
+        """An attempt failed: wait until `due_at`, or (None) give up."""
+
+    def release(self, ids: Sequence[int], due_at: float) -> None:
+        """Give claimed tasks back, to wait until `due_at`, without counting an attempt."""
+
+    def hurry(self, kind: str, target: str, now: float) -> None:
+        """The target is there again: tasks that wait for another attempt are due at once."""
+
+    def tasks(
+        self, *, kind: str | None = None, state: str | None = None, after: int = 0, limit: int = 1000
+    ) -> list[Task]:
+        """The tasks with an id above `after`, in the order they were entered."""
+
+    def task(self, key: str) -> Task | None:
+        """The task of this key."""
+
+    def task_counts(self) -> dict[tuple[str, str], int]:
+        """How many tasks there are, by kind and state."""
+
+    def next_due(self) -> float | None:
+        """When the next task is due that was not given up."""
+
+    def retry_tasks(self, ids: Sequence[int] | None, now: float) -> int:
+        """Make tasks due at once, given up or not (None: all that failed before); returns how many."""
+
+    def drop_tasks(self, ids: Sequence[int] | None) -> int:
+        """Forget tasks (None: those given up); returns how many."""
+
+    def horizon(self) -> int:
+        """The change feed's sequence number up to which no entry can appear any more."""
 
     def clear(self) -> None:
         """Drop all rows but the change feed and the remarks: before a rebuild."""

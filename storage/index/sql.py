@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from storage.errors import IndexStoreError, IndexUnavailable, StorageError
 from storage.index import Added, Garbage, describing, lookups, search, writes
 from storage.index.group import GroupCommit
+from storage.index.queue import Queue
 from storage.index.schema import change, garbage, instance, note, orphan, request, series, study
 from storage.query import Query
 from storage.records import Change, InstanceRecord, Located, Page
@@ -49,13 +50,13 @@ class _Addition:
     announce: bool
 
 
-class SqlIndex:
+class SqlIndex(Queue):
     """`Index` over two engines. Stores that wait at the same time share a transaction."""
 
     def __init__(self, readers: Engine, writers: Engine, dialect: Dialect) -> None:
         self._readers = readers
         self._writers = writers
-        self._dialect = dialect
+        self._dialect: Dialect = dialect
         self._additions: GroupCommit[_Addition, Added] = GroupCommit(self._add_group)
 
     def add(self, record: InstanceRecord, *, replace: bool = False, tomb: str = "", announce: bool = True) -> Added:
