@@ -48,7 +48,7 @@ class MoveService(RetrieveService):
             while left and not reason:
                 try:
                     with Requestor(
-                        self._peer, self._settings.aet, contexts, limits=self._limits, waiting=self.tick
+                        self._peer, self._settings, contexts, limits=self._limits, waiting=self.tick
                     ) as association:
                         sender = Sender(
                             self._archive,

@@ -13,8 +13,9 @@ nothing."""
 class Limits:
     """Bounds on one association and on all of them.
 
-    `request_pdu`, `command_set` and `identifier` are in bytes. `handshake_seconds` is for all of a TLS handshake.
-    `request_seconds` is the ARTIM timer: from the connection to a whole A-ASSOCIATE-RQ (PS3.8 9.1.5). `pdu_seconds` is
+    `request_pdu`, `command_set`, `identifier` and `action` (the data set of an N-ACTION) are in bytes.
+    `handshake_seconds` is for all of a TLS handshake. `request_seconds` is the ARTIM timer: from the connection to a
+    whole A-ASSOCIATE-RQ (PS3.8 9.1.5). `pdu_seconds` is
     from the first byte of a PDU to its last, and between two PDUs of one message. `idle_seconds` is between messages,
     `send_seconds` for the peer to take what we send, `connect_seconds` for a peer to accept a connection of ours and
     then an association on it, `response_seconds` for its answer to a request of ours, `linger_seconds` for it to close
@@ -25,6 +26,7 @@ class Limits:
     request_pdu: int = 1 << 20
     command_set: int = 65_536
     identifier: int = 1 << 20
+    action: int = 2 << 20
     handshake_seconds: float = 5.0
     request_seconds: float = 5.0
     pdu_seconds: float = 30.0

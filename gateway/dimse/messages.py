@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from io import BytesIO
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pydicom._dicom_dict import DicomDictionary
 from pynetdicom.dimse import _RQ_TO_MESSAGE, _RSP_TO_MESSAGE, DIMSEServiceProvider
@@ -20,7 +20,7 @@ from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.pdu_primitives import P_DATA
 
 from gateway.dimse import commands
-from gateway.dimse.limits import MAX_PDU
+from gateway.dimse.limits import MAX_PDU, Limits
 from gateway.dimse.provider import TRANSFER, deadline
 from gateway.dimse.requests import ProtocolError
 from gateway.dimse.transport import PeerLost
@@ -35,7 +35,32 @@ _PDV = struct.Struct(">LBB")
 _ELEMENT = struct.Struct("<HHL")
 _COMMAND, _LAST = 1, 2
 _MAX_WAITING = 8
+_TOO_MUCH = 64
+"""How many times too long the data set of an N-ACTION may be and still get an answer."""
 _COMMAND_ELEMENTS = frozenset(tag for tag in DicomDictionary if tag >> 16 == 0)
+
+
+class Unanswered(Exception):
+    """The peer released or aborted the association instead of answering a request of ours."""
+
+
+class ActionInformation(BytesIO):
+    """The data set of an N-ACTION request. One of more than `longest` bytes is not kept: `too_long` then."""
+
+    def __init__(self, longest: int) -> None:
+        super().__init__()
+        self.longest = longest
+        self.length = 0
+
+    @property
+    def too_long(self) -> bool:
+        """Was it too long to be kept?"""
+        return self.length > self.longest
+
+    def write(self, data: Any) -> int:
+        """Take more of it."""
+        self.length += len(data)
+        return len(data) if self.too_long else super().write(data)
 
 
 class DataSetSink(Protocol):
@@ -83,18 +108,18 @@ class Messages(DIMSEServiceProvider):
         return commands.room(self.maximum_pdu_size, MAX_PDU)
 
     def send(self, data: bytes) -> None:
-        """Send encoded PDUs. Raises PeerLost."""
+        """Send encoded PDUs. Raises Unanswered."""
         self._acceptor.provider.send_bytes(data)
-        if not self._acceptor.is_established:
-            raise PeerLost("connection_lost")
+        if self._acceptor.provider.state != TRANSFER:
+            raise Unanswered
 
     def response(self, message_id: int) -> commands.Response:
-        """Wait for the response to a request of ours on this association. Raises PeerLost, ProtocolError."""
+        """Wait for the response to a request of ours. Raises Unanswered, PeerLost, ProtocolError."""
         until = deadline(self._acceptor.limits.response_seconds)
         self.outstanding = True
         while not self._responses:
-            if not self._acceptor.is_established:
-                raise PeerLost("connection_lost")
+            if self._acceptor.provider.state != TRANSFER:
+                raise Unanswered
             self._acceptor.provider.read(until)
         self.outstanding = False
         response = self._responses.popleft()
@@ -172,7 +197,7 @@ class Messages(DIMSEServiceProvider):
                 return
             self._announced, self._data = (context_id, response), BytesIO()
             return
-        request, data = _request(encoded, context_id)
+        request, data = _request(encoded, context_id, self._acceptor.limits)
         if data is None:
             self._complete(context_id, request)
             return
@@ -190,7 +215,12 @@ class Messages(DIMSEServiceProvider):
         if self._data is None:
             self._sink.write(value)
         else:
-            if self._data.tell() + len(value) > self._acceptor.limits.identifier:
+            longest = self._acceptor.limits.identifier
+            if isinstance(self._data, ActionInformation):
+                longest, so_far = self._data.longest * _TOO_MUCH, self._data.length
+            else:
+                so_far = self._data.tell()
+            if so_far + len(value) > longest:
                 raise _invalid("the identifier is too long")
             self._data.write(value)
         if not last:
@@ -213,13 +243,15 @@ class Messages(DIMSEServiceProvider):
         self._waiting.append((context_id, request))
 
 
-def _request(encoded: bytes, context_id: int) -> tuple[DIMSEPrimitive, BytesIO | None]:
+def _request(encoded: bytes, context_id: int, limits: Limits) -> tuple[DIMSEPrimitive, BytesIO | None]:
     """The request that a command set holds, and what its data set is to be written to, if one follows."""
     known = _known_elements(encoded)
     try:
         command = decode(BytesIO(known), True, True)
         field = command.CommandField
-        data = None if command.CommandDataSetType == NO_DATA_SET else BytesIO()
+        data = None
+        if command.CommandDataSetType != NO_DATA_SET:
+            data = ActionInformation(limits.action) if field == commands.N_ACTION_RQ else BytesIO()
         if field not in _MESSAGE_TYPES or field & 0x8000:
             raise _unexpected("no request that we serve")
         message = DIMSEMessage()

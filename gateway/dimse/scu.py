@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Sequence
 from time import monotonic
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from pydicom.uid import UID
 from pynetdicom._globals import APPLICATION_CONTEXT_NAME
@@ -32,8 +33,10 @@ from gateway.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSIO
 from gateway.dimse import commands
 from gateway.dimse.limits import MAX_PDU, Limits
 from gateway.dimse.requests import ProtocolError
+from gateway.dimse.tls import client_context, verify
 from gateway.errors import GatewayError
 from gateway.logs import get_logger
+from gateway.settings import BadSettings, Peer, Settings
 
 log = get_logger(__name__)
 
@@ -47,22 +50,6 @@ _RELEASE_SECONDS = 5.0
 
 Proposal = tuple[str, Sequence[str]]
 """A presentation context to propose: abstract syntax, and its transfer syntaxes."""
-
-
-class Known(Protocol):
-    """A node of the settings."""
-
-    @property
-    def aet(self) -> str:
-        """AE title."""
-
-    @property
-    def host(self) -> str:
-        """Host name or address."""
-
-    @property
-    def port(self) -> int:
-        """TCP port."""
 
 
 class PeerFailure(GatewayError):
@@ -82,8 +69,8 @@ class Requestor:
 
     def __init__(
         self,
-        peer: Known,
-        aet: str,
+        peer: Peer,
+        settings: Settings,
         proposals: Sequence[Proposal],
         *,
         limits: Limits,
@@ -96,17 +83,13 @@ class Requestor:
         self._limits = limits
         self._waiting = waiting
         self._buffer = bytearray()
-        until = monotonic() + limits.connect_seconds
-        try:
-            self._socket = socket.create_connection((peer.host, peer.port), timeout=limits.connect_seconds)
-        except OSError as error:
-            raise PeerFailure("unreachable") from error
+        self._socket = _connected(peer, settings, limits)
         self._open = True
         try:
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._poll = select.poll()
             self._poll.register(self._socket, select.POLLIN)
-            self._write(_request(peer.aet, aet, proposals, scp_of))
+            self._write(_request(peer.aet, settings.aet, proposals, scp_of))
+            until = monotonic() + limits.connect_seconds
             self._negotiated(*self._pdu(until, _NEGOTIATION_PDU), proposals)
         except BaseException:
             self.abort()
@@ -248,7 +231,7 @@ class Requestor:
             left = until - monotonic()
             if left <= 0:
                 raise PeerFailure("too_slow")
-            if not self._poll.poll(min(left, _TICK) * 1000):
+            if not self._ready(min(left, _TICK)):
                 if self._waiting is not None:
                     self._waiting()
                 continue
@@ -261,6 +244,11 @@ class Requestor:
             self._buffer += data
         return self._buffer[:size]
 
+    def _ready(self, seconds: float) -> bool:
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():  # decrypted already
+            return True
+        return bool(self._poll.poll(seconds * 1000))
+
     def _write(self, data: bytes) -> None:
         try:
             self._socket.settimeout(self._limits.send_seconds)
@@ -269,6 +257,24 @@ class Requestor:
             raise PeerFailure("too_slow") from error
         except OSError as error:
             raise PeerFailure("connection_lost") from error
+
+
+def _connected(peer: Peer, settings: Settings, limits: Limits) -> socket.socket:
+    """A connection to the peer, with TLS where it listens with that. Raises PeerFailure."""
+    try:
+        plain = socket.create_connection((peer.host, peer.port), timeout=limits.connect_seconds)
+    except OSError as error:
+        raise PeerFailure("unreachable") from error
+    try:
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not peer.tls:
+            return plain
+        secured = client_context(settings, peer).wrap_socket(plain, server_hostname=peer.host)
+        verify(secured, peer)
+        return secured
+    except (OSError, BadSettings) as error:  # of the handshake; ssl.SSLError is an OSError
+        plain.close()
+        raise PeerFailure("tls", f"no TLS connection to the peer: {type(error).__name__}") from error
 
 
 def _request(called: str, calling: str, proposals: Sequence[Proposal], scp_of: Sequence[str]) -> bytes:

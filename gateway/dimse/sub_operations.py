@@ -13,6 +13,7 @@ from pynetdicom.service_class import QueryRetrieveServiceClass
 from gateway import metrics
 from gateway.dicom.uids import SYNTAXES
 from gateway.dimse import commands, statuses
+from gateway.dimse.messages import Unanswered
 from gateway.dimse.requests import ProtocolError
 from gateway.dimse.retrieval import instances, understand
 from gateway.dimse.sending import Sent
@@ -91,8 +92,10 @@ class RetrieveService(QueryRetrieveServiceClass):
         started = perf_counter()
         try:
             status, comment = self._perform(req, context)
-        except (PeerLost, ProtocolError):
+        except (Unanswered, PeerLost, ProtocolError) as error:
             metrics.OPERATIONS.labels(command=self.command, status="lost").inc()
+            if isinstance(error, Unanswered):
+                return
             raise
         except statuses.KNOWN_ERRORS as error:
             status, comment = statuses.retrieve_status(error), str(error)
@@ -144,7 +147,7 @@ class RetrieveService(QueryRetrieveServiceClass):
             for sent in results:
                 counts.add(sent)
                 if not self._acceptor.is_established:
-                    raise PeerLost("connection_lost")
+                    raise Unanswered
                 if counts.remaining and self.is_cancelled(req.MessageID):
                     return statuses.CANCELLED, ""
                 if counts.remaining and monotonic() - self._told > PENDING_EVERY:
