@@ -14,6 +14,13 @@ from gateway.errors import NotUnderstood, TooLarge
 
 MAX_URI = 4096
 """Longest BulkDataURI, in characters."""
+MAX_INSTANCES = 50_000
+"""Most instances in one text."""
+MAX_OBJECTS = 1_000_000
+"""Most JSON objects in one text: elements, items and names of all instances together."""
+
+_STRAY_ARRAYS = 100_000
+"""More brackets than this beyond those of elements are no text that somebody wrote."""
 
 _KEY = re.compile(r"[0-9A-Fa-f]{8}")
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -29,13 +36,16 @@ def read_json(data: bytes, *, max_bytes: int = MAX_BYTES, limits: Limits = DEFAU
 
     Raises:
         TooLarge: `data` is longer than `max_bytes`.
-        NotUnderstood: it is no JSON in UTF-8, no array of objects, holds a name twice in an object, or an instance has
-            more objects than `limits.elements`.
+        NotUnderstood: it is no JSON in UTF-8, no array of objects, or holds a name twice in an object; an instance has
+            more objects than `limits.elements`, or all of them are too many.
     """
     if len(data) > max_bytes:
         raise TooLarge(f"the metadata is longer than the limit of {max_bytes} bytes")
     try:
         text = data.decode("utf-8-sig")
+        # Every array but the outermost is the content of an object. Others would only fill the memory.
+        if text.count("[") > text.count("{") + _STRAY_ARRAYS:
+            raise NotUnderstood("the metadata holds arrays where none belong")
         return [_instance(found, limits) for found in _objects(text, limits)]
     except UnicodeDecodeError as error:
         raise NotUnderstood("the metadata is not encoded in UTF-8") from error
@@ -58,8 +68,12 @@ def _objects(text: str, limits: Limits) -> Iterator[Mapping[str, object]]:
     elif not text.startswith("{", at):
         raise NotUnderstood("the metadata is no JSON array")
     more = not (array and text.startswith("]", at))
+    instances = 0
     while more:
-        pairs.left = limits.elements
+        pairs.begin()
+        instances += 1
+        if instances > MAX_INSTANCES:
+            raise NotUnderstood("the metadata holds too many instances")
         found, at = decoder.raw_decode(text, at)
         if not isinstance(found, dict):
             raise NotUnderstood("the metadata array holds something else than objects")
@@ -86,14 +100,21 @@ def _no_constant(name: str) -> NoReturn:
 
 
 class _Pairs:
-    """Makes the objects of one instance, counts them, and lets no name stand twice in one."""
+    """Makes the objects, counts them, and lets no name stand twice in one."""
 
-    def __init__(self, left: int) -> None:
-        self.left = left
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._left = 0
+        self._all = MAX_OBJECTS
+
+    def begin(self) -> None:
+        """The next instance begins."""
+        self._left = min(self._limit, self._all)
 
     def __call__(self, pairs: list[tuple[str, object]]) -> dict[str, object]:
-        self.left -= 1
-        if self.left < 0:
+        self._left -= 1
+        self._all -= 1
+        if self._left < 0:
             raise NotUnderstood("an instance has too many elements")
         found = dict(pairs)
         if len(found) != len(pairs):
