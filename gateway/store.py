@@ -28,6 +28,7 @@ from gateway.errors import (
     Refused,
     TooLarge,
 )
+from gateway.validate import Fault, validate
 from storage.archive import Archive
 from storage.errors import DuplicateConflict, IndexFull, ObjectStoreFull, StorageError
 from storage.spool import spool_error
@@ -37,13 +38,17 @@ MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One instance that is safe. `outcome` is `stored`, `duplicate` (the same data set was there) or `replaced`."""
+    """One instance that is safe. `outcome` is `stored`, `duplicate` (the same data set was there) or `replaced`.
+
+    `faults` are values that break the rules of their VR, where they were looked for: kept as they came, but to be told.
+    """
 
     study_uid: str
     series_uid: str
     sop_uid: str
     sop_class_uid: str
     outcome: str
+    faults: tuple[Fault, ...] = ()
 
 
 class Incoming:
@@ -176,6 +181,7 @@ def store(
     study_uid: str | None = None,
     affected: tuple[str, str] | None = None,
     accept_unknown_classes: bool = True,
+    check_values: bool = False,
 ) -> Stored:
     """Keep a received instance; returns once it is durable and findable.
 
@@ -193,6 +199,7 @@ def store(
             stream, digests = incoming.restate(meta, header.dataset_offset)
             header = read_header(stream, incoming.size)
         key = archive.key(who.sop_uid, incoming.version)
+        faults = tuple(validate(header)) if check_values else ()
         record = describe(stream, incoming.size, header, digests, version=incoming.version, key=key)
         outcome = archive.add(record, incoming.path).value
     except Refused as refused:
@@ -206,7 +213,7 @@ def store(
         raise _failed(caller, _out_of_resources(spool_error(error)), who) from error
     metrics.STORES.labels(door=caller.door, outcome=outcome).inc()
     metrics.STORED_BYTES.labels(door=caller.door).inc(incoming.size)
-    return Stored(who.study_uid, who.series_uid, who.sop_uid, who.sop_class_uid, outcome)
+    return Stored(who.study_uid, who.series_uid, who.sop_uid, who.sop_class_uid, outcome, faults)
 
 
 def _inspect(incoming: Incoming) -> tuple[Header, BinaryIO, Digests]:

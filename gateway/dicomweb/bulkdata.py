@@ -195,7 +195,9 @@ def _value_offers(located: Located, path: str, media_type: str, *, single: bool)
     own, stored = safe_type(media_type), located.transfer_syntax_uid
     facts = SYNTAXES.get(stored)
     icon = path.endswith(f"/{PIXEL_DATA}") and facts is not None and facts.encapsulated
-    found = [(name, stored) for name in offers.BULK_TYPES.get(stored, ())] if icon else [(own, None)]
+    found: list[tuple[str, str | None]] = [(own, None)]
+    if icon:
+        found = [(name, stored) for name in offers.BULK_TYPES.get(stored, (offers.OCTETS,))]
     if found[0][0] != offers.OCTETS:
         found.append((offers.OCTETS, stored if icon else None))
     order = (False, True) if single else (True,)

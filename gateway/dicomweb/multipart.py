@@ -172,7 +172,10 @@ def _parse_headers(block: bytes) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part to be written: its Content-Type, the resource it represents, its bytes (GEN-10)."""
+    """One part to be written: its Content-Type, the resource it represents, its bytes (GEN-10).
+
+    `location` is empty for what is no resource, such as a search result (GEN-09).
+    """
 
     content_type: str
     location: str
@@ -218,9 +221,10 @@ def flow(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
 
 def _opening(part: Part, boundary: str, *, first: bool) -> bytes:
     start = "" if first else "\r\n"
+    location = f"Content-Location: {part.location}\r\n" if part.location else ""
     return (
         f"{start}--{boundary}\r\nContent-Type: {part.content_type}\r\nContent-Length: {part.length}\r\n"
-        f"Content-Location: {part.location}\r\n\r\n"
+        f"{location}\r\n"
     ).encode("latin-1")
 
 

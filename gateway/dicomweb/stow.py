@@ -7,20 +7,23 @@ that each instance succeeds or fails by itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from gateway.caller import Caller
+from gateway.compose import compose
+from gateway.dicom.model import SOP_INSTANCE_UID, text
+from gateway.dicom.native_model import json_to_xml
 from gateway.dicomweb import offers
 from gateway.dicomweb.media_types import negotiate, parse_content_type
 from gateway.dicomweb.multipart import Reader
 from gateway.dicomweb.resources import root, target, tries
-from gateway.dicomweb.stow_response import Outcome, response
-from gateway.errors import NotUnderstood, ProcessingFailure, Refused
+from gateway.dicomweb.stow_parts import JSON_TYPES, XML_TYPES, FileParts, ModelParts, Received
+from gateway.dicomweb.stow_response import Outcome, encoded, response
+from gateway.errors import ProcessingFailure, Refused
 from gateway.http.bodies import Known
 from gateway.http.failures import Failure
 from gateway.http.guard import describe
@@ -29,74 +32,17 @@ from gateway.http.ranges import Representation
 from gateway.http.uploads import check_announced, take_in
 from gateway.logs import get_logger
 from gateway.settings import Settings
-from gateway.store import Incoming, receive, store
+from gateway.store import Stored, store
 from storage.archive import Archive
 
-ACCEPTED = ('multipart/related; type="application/dicom"', "application/dicom")
+MEDIA_TYPES = ("application/dicom", "application/dicom+json", "application/dicom+xml")
+ACCEPTED = (*(f'multipart/related; type="{name}"' for name in MEDIA_TYPES), *MEDIA_TYPES)
 STORE_THREADS = 8
 """Instances that are stored at the same time, of all requests together: most of a store is waiting for a disk."""
 
+Parts = FileParts | ModelParts
+
 log = get_logger("gateway.dicomweb")
-
-
-@dataclass(slots=True)
-class Received:
-    """One part: its spool file, or why it has none."""
-
-    incoming: Incoming | None = None
-    refused: Refused | None = None
-
-    def refuse(self, refused: Refused) -> None:
-        """It will not be stored: its spool file goes now."""
-        self.refused = refused
-        if self.incoming is not None:
-            self.incoming.close()
-            self.incoming = None
-
-
-class Parts:
-    """Spools the parts of one request, each by itself: what one of them lacks is no harm to the others."""
-
-    def __init__(self, archive: Archive, max_bytes: int) -> None:
-        self._archive = archive
-        self._max_bytes = max_bytes
-        self.received: list[Received] = []
-
-    def begin(self, headers: Mapping[str, str]) -> None:
-        """A part begins. One that says it is something else than a Part 10 file is not looked into."""
-        self.received.append(Received())
-        media_type, _ = parse_content_type(headers.get("content-type", "application/dicom"))
-        if media_type not in ("application/dicom", "application/octet-stream"):
-            self.received[-1].refused = NotUnderstood("the part is no application/dicom")
-
-    def data(self, piece: memoryview | bytes) -> None:
-        """More bytes of the part."""
-        part = self.received[-1]
-        if part.refused is not None:
-            return
-        try:
-            if part.incoming is None:
-                part.incoming = receive(self._archive, max_bytes=self._max_bytes)
-            part.incoming.write(piece)
-        except Refused as refused:
-            part.refuse(refused)
-
-    def end(self) -> None:
-        """The part is complete."""
-        part = self.received[-1]
-        try:
-            if part.incoming is not None:
-                part.incoming.park()
-            elif part.refused is None:
-                part.refused = NotUnderstood("the part is empty")
-        except Refused as refused:
-            part.refuse(refused)
-
-    def close(self) -> None:
-        """Remove the spool files of what was not stored."""
-        for part in self.received:
-            if part.incoming is not None:
-                part.incoming.close()
 
 
 class Store:
@@ -113,21 +59,29 @@ class Store:
         named = target(request, settings.public_url).study_uid if request.path_params else None
         base = root(request, settings.public_url)
         offer = negotiate(tries(request, ()), offers.STORE_RESPONSE)
-        parts = Parts(self.archive, settings.max_object_bytes)
+        root_type, boundary = _content_type(request)
+        parts = self._parts(root_type)
         try:
-            await self._spool(request, parts)
-            outcomes = await self._store(parts.received, caller_of(request.scope), named)
+            await self._spool(request, parts, root_type, boundary)
+            received = await run_in_threadpool(parts.instances)
+            outcomes = await self._store(received, parts, caller_of(request.scope), named)
         finally:
             await run_in_threadpool(parts.close)
-        status, body, headers = response(outcomes, base)
+        status, module, headers = response(outcomes, base)
+        body = json_to_xml(module) if offer.media_type == offers.XML else encoded(module)
         return Representation(Known([body]), offer.media_type, headers=headers, status=status)
 
-    async def _spool(self, request: Request, parts: Parts) -> None:
-        boundary = _boundary(request)
+    def _parts(self, root_type: str) -> Parts:
+        limit = self.settings.max_object_bytes
+        if root_type in JSON_TYPES:
+            return ModelParts(self.archive, limit, JSON_TYPES)
+        return ModelParts(self.archive, limit, XML_TYPES) if root_type in XML_TYPES else FileParts(self.archive, limit)
+
+    async def _spool(self, request: Request, parts: Parts, root_type: str, boundary: str | None) -> None:
         limit, stall = self.settings.max_request_bytes, self.settings.body_timeout
         if boundary is None:
             check_announced(request.headers, self.settings.max_object_bytes)
-            parts.begin({})
+            parts.begin({"content-type": root_type})
             await take_in(request, parts.data, limit=limit, stall_seconds=stall)
             parts.end()
         else:
@@ -135,58 +89,86 @@ class Store:
             await take_in(request, reader.feed, limit=limit, stall_seconds=stall)
             reader.finish()
 
-    async def _store(self, received: Sequence[Received], caller: Caller, named: str | None) -> list[Outcome]:
+    async def _store(
+        self, received: Sequence[Received], parts: Parts, caller: Caller, named: str | None
+    ) -> list[Outcome]:
         """Store what was spooled, several at a time; those that claim the same instance one after the other."""
         outcomes: list[Outcome | None] = [None] * len(received)
         groups: dict[str, list[int]] = {}
-        for number, part in enumerate(received):
-            meta = part.incoming.meta if part.incoming is not None else None
-            groups.setdefault(meta.sop_uid if meta is not None else "", []).append(number)
+        for number, one in enumerate(received):
+            groups.setdefault(_claimed(one), []).append(number)
 
         def work(numbers: Sequence[int]) -> None:
             for number in numbers:
-                outcomes[number] = self._store_one(number, received[number], caller, named)
+                outcomes[number] = self._store_one(number, received[number], parts, caller, named)
 
         await asyncio.gather(*(to_thread.run_sync(work, numbers, limiter=self.turns) for numbers in groups.values()))
         return [outcome for outcome in outcomes if outcome is not None]
 
-    def _store_one(self, number: int, part: Received, caller: Caller, named: str | None) -> Outcome:
-        refused = part.refused
-        if refused is None and part.incoming is not None:
-            try:
-                return Outcome(
-                    stored=store(
-                        self.archive,
-                        part.incoming,
-                        caller,
-                        study_uid=named,
-                        accept_unknown_classes=self.settings.accept_unknown_classes,
-                    )
-                )
-            except Refused as error:
-                refused = error
-            # A part that makes the program fail must not take the others of its request with it (STOW-14).
-            except Exception as error:
-                log.error("store failed", part=number + 1, **describe(error))
-                refused = ProcessingFailure("the instance could not be processed")
-            finally:
-                part.incoming.close()
-        refused = refused or ProcessingFailure("the instance could not be processed")
+    def _store_one(self, number: int, one: Received, parts: Parts, caller: Caller, named: str | None) -> Outcome:
+        refused = one.refused
+        try:
+            if refused is None:
+                return Outcome(stored=self._keep(one, parts, caller, named))
+        except Refused as error:
+            refused = error
+        # A part that makes the program fail must not take the others of its request with it (STOW-14).
+        except Exception as error:
+            log.error("store failed", part=number + 1, **describe(error))
+            refused = ProcessingFailure("the instance could not be processed")
+        finally:
+            if one.incoming is not None:
+                one.incoming.close()
         log.info("instance refused", part=number + 1, reason=refused.reason, sop_uid=refused.sop_uid, why=str(refused))
         return Outcome(refused=refused)
 
+    def _keep(self, one: Received, parts: Parts, caller: Caller, named: str | None) -> Stored:
+        unknown = self.settings.accept_unknown_classes
+        if one.model is not None:
+            limit = self.settings.max_object_bytes
+            return compose(
+                self.archive,
+                one.model,
+                parts.bulk,
+                caller,
+                max_bytes=limit,
+                study_uid=named,
+                accept_unknown_classes=unknown,
+            )
+        if one.incoming is None:
+            raise ProcessingFailure("the instance could not be processed")
+        return store(
+            self.archive,
+            one.incoming,
+            caller,
+            study_uid=named,
+            accept_unknown_classes=unknown,
+            check_values=True,
+        )
 
-def _boundary(request: Request) -> str | None:
-    """The boundary of a multipart body; None for a single part. Raises Failure 415 or BadRequest (STOW-02)."""
+
+def _claimed(one: Received) -> str:
+    """The SOP Instance UID that it claims, as far as that is known by now."""
+    if one.model is not None:
+        return text(one.model, SOP_INSTANCE_UID) or ""
+    meta = one.incoming.meta if one.incoming is not None else None
+    return meta.sop_uid if meta is not None else ""
+
+
+def _content_type(request: Request) -> tuple[str, str | None]:
+    """The media type of the (root) part, and the boundary; None for a body of one part (STOW-02).
+
+    Raises Failure 415.
+    """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise _unsupported("Content-Encoding is not taken")
     media_type, parameters = parse_content_type(request.headers.get("content-type", ""))
-    if media_type == "application/dicom":
-        return None
+    if media_type in MEDIA_TYPES:
+        return media_type, None
     if media_type == "multipart/related":
         root_type = parameters.get("type", "application/dicom").lower()
-        if root_type == "application/dicom":
-            return parameters.get("boundary", "")
+        if root_type in MEDIA_TYPES:
+            return root_type, parameters.get("boundary", "")
         raise _unsupported("multipart/related of this type is not taken")
     raise _unsupported("this Content-Type is not taken")
 

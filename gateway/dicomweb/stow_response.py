@@ -22,6 +22,11 @@ REFERENCED_SOP_SEQUENCE = "00081199"
 OTHER_FAILURES_SEQUENCE = "0008119A"
 FAILED_ATTRIBUTES_SEQUENCE = "00741048"
 ERROR_COMMENT = "00000902"
+WARNING_REASON = "00081196"
+DOES_NOT_MATCH_CLASS = 0xB007
+"""Warning Reason: the data set does not match its SOP Class (PS3.18 I.2.1); values that break their VR, for one."""
+MAX_COMMENTS = 20
+"""Faults that are told of one instance; `/validation` lists them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +37,8 @@ class Outcome:
     refused: Refused | None = None
 
 
-def response(outcomes: Sequence[Outcome], root: str) -> tuple[int, bytes, dict[str, str]]:
-    """Status, body (one JSON object) and headers."""
+def response(outcomes: Sequence[Outcome], root: str) -> tuple[int, DataSet, dict[str, str]]:
+    """Status, Store Instances Response Module and headers."""
     stored = [outcome.stored for outcome in outcomes if outcome.stored is not None]
     refused = [outcome.refused for outcome in outcomes if outcome.refused is not None]
     studies = {one.study_uid for one in stored}
@@ -50,13 +55,21 @@ def response(outcomes: Sequence[Outcome], root: str) -> tuple[int, bytes, dict[s
     status, headers = _status(stored, refused)
     if url:
         headers["Location"] = url
-    return status, orjson.dumps(ordered(module)), headers
+    return status, ordered(module), headers
+
+
+def encoded(module: DataSet) -> bytes:
+    """The module as JSON: one object, as every server sends it and every client reads it."""
+    return orjson.dumps(module)
 
 
 def _status(stored: Sequence[Stored], refused: Sequence[Refused]) -> tuple[int, dict[str, str]]:
-    """STOW-08; where nothing but our own lack of resources stood in the way, a status that makes a client retry."""
+    """STOW-08: a warning counts like a failure beside what was stored.
+
+    Where nothing but our own lack of resources stood in the way, a status that makes a client retry.
+    """
     if not refused:
-        return 200, {}
+        return (202 if any(one.faults for one in stored) else 200), {}
     if stored:
         return 202, {}
     if all(isinstance(one, OutOfResources) for one in refused):
@@ -66,11 +79,16 @@ def _status(stored: Sequence[Stored], refused: Sequence[Refused]) -> tuple[int, 
 
 
 def _referenced(one: Stored, root: str) -> DataSet:
-    return {
+    item: DataSet = {
         REFERENCED_SOP_CLASS_UID: element("UI", one.sop_class_uid),
         REFERENCED_SOP_INSTANCE_UID: element("UI", one.sop_uid),
         RETRIEVE_URL: element("UR", instance_url(root, one.study_uid, one.series_uid, one.sop_uid)),
     }
+    if one.faults:
+        comments = [f"{fault.path} {fault.vr}: {fault.rule}"[-64:] for fault in one.faults[:MAX_COMMENTS]]
+        item[WARNING_REASON] = element("US", DOES_NOT_MATCH_CLASS)
+        item[FAILED_ATTRIBUTES_SEQUENCE] = sequence([{ERROR_COMMENT: element("LO", comment)} for comment in comments])
+    return ordered(item)
 
 
 def _failed(one: Refused) -> DataSet:

@@ -106,10 +106,10 @@ def test_a_chunked_body_is_taken(service: Service) -> None:
 @pytest.mark.parametrize(
     "content_type",
     [
-        "application/dicom+xml",
+        "application/xml",
         "text/plain",
         "application/x-www-form-urlencoded",
-        f'multipart/related; type="application/dicom+xml"; boundary={BOUNDARY}',
+        f'multipart/related; type="application/pdf"; boundary={BOUNDARY}',
         f"multipart/form-data; boundary={BOUNDARY}",
         "",
     ],
