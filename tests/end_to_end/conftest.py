@@ -60,6 +60,9 @@ def site(
         start = starter(running, tmp_path_factory.mktemp("site"), backend_environment)
         gateway = start(environment=environment)
         yield Site(gateway, running.enter_context(Doors(gateway)), environment)
+        assert "Traceback" not in gateway.log()
+        assert gateway.stop() == 0
+        assert gateway.events()  # each line is a JSON object
 
 
 @pytest.fixture
