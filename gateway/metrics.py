@@ -28,4 +28,5 @@ OPERATION_SECONDS = Histogram(
 )
 GARBAGE_COLLECTED = Counter("gantry_garbage_collected", "Objects of deleted or superseded instances removed.")
 ORPHANS_REMOVED = Counter("gantry_orphans_removed", "Objects removed that nothing named.")
+RENDITIONS_MADE = Counter("gantry_renditions_made", "Renditions made because none was kept: transcodings, pictures.")
 DAMAGED = Counter("gantry_integrity_errors", "Objects found missing or damaged.")

@@ -6,51 +6,44 @@ The metadata of an instance and each of its frames are one ranged read of the st
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
-from weakref import finalize
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, cast
 
 import orjson
 
-from gateway import metrics
+from gateway import metrics, renditions
+from gateway.blob import Blob as Blob
+from gateway.blob import Chunks as Chunks
+from gateway.blob import reading as reading
 from gateway.caller import Caller
 from gateway.dicom.description import PixelDescription
 from gateway.dicom.elements import PIXEL_TAGS, Element
+from gateway.dicom.encoders import ENCODERS, VERSION, encode_frame
 from gateway.dicom.fragments import ITEM, ITEM_HEADER
 from gateway.dicom.frames import FrameTable
 from gateway.dicom.header import MARGIN, Header, parse_header, read_header
 from gateway.dicom.metadata import Cache, bulk_element, to_json
 from gateway.dicom.native import swap, word_size
-from gateway.dicom.pixels import frame_to_native
-from gateway.dicom.transcode import transcode
+from gateway.dicom.pixels import decode_frame, frame_to_native
+from gateway.dicom.transcode import offered, transcode
 from gateway.dicom.uids import syntax
 from gateway.dicom.vr import WIDTH
 from gateway.errors import Damaged, NotAcceptable, NotFound, Unavailable
 from storage.archive import Archive
-from storage.errors import ObjectDamaged, ObjectMissing, StorageError
-from storage.reader import open_reader
 from storage.records import Located
 
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 WEB_FORBIDDEN = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.2"})
 """Implicit VR Little Endian and Explicit VR Big Endian never leave by the web (PS3.18 8.7.3)."""
 
+MAX_IN_MEMORY = 16 << 20
+"""Larger objects are transcoded from a copy on the spool's disk, in bytes."""
+
 MAX_ICON_BYTES = 64 << 20
 """Longest compressed Pixel Data inside a sequence; it is read whole."""
-
-Chunks = Iterator[bytes | memoryview]
-
-
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """Immutable bytes to be sent: `length` in bytes, `open` gives them in chunks, `etag` names them (unquoted)."""
-
-    length: int
-    open: Callable[[int, int | None], AbstractContextManager[Chunks]]
-    etag: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +75,6 @@ def find(
     return tuple(found)
 
 
-@contextmanager
-def reading() -> Iterator[None]:
-    """Storage errors as what they mean to one who reads: a missing object is damage, never absence (F-17)."""
-    try:
-        yield
-    except (ObjectMissing, ObjectDamaged) as error:
-        metrics.DAMAGED.inc()
-        raise Damaged("the stored object is missing or damaged") from error
-    except StorageError as error:
-        raise Unavailable("the archive does not answer; try again") from error
-
-
 # ---------------------------------------------------------------- whole instances
 
 
@@ -101,10 +82,26 @@ def part10(archive: Archive, located: Located, syntax_uid: str | None = None) ->
     """The instance as a Part 10 file: as stored, or in the transfer syntax `syntax_uid`. Raises NotAcceptable."""
     if syntax_uid is None or syntax_uid == located.transfer_syntax_uid:
         return Blob(located.size, lambda start, length: stream(archive, located, start, length), located.digest)
-    if syntax_uid != EXPLICIT_LITTLE_ENDIAN:
-        offered = [located.transfer_syntax_uid, EXPLICIT_LITTLE_ENDIAN]
-        raise NotAcceptable("the instance is not available in this transfer syntax", offered, offered[0])
-    return _transcoded(archive, located)
+
+    def make(out: BinaryIO) -> None:
+        with _whole(archive, located) as source:
+            transcode(source, read_header(source, located.size), out, syntax_uid)
+
+    return renditions.get(archive, f"{located.digest} {syntax_uid} {VERSION}", make)
+
+
+@contextmanager
+def _whole(archive: Archive, located: Located) -> Iterator[BinaryIO]:
+    """The stored file in one read, its digest checked: in memory, or nameless on the spool's disk."""
+    with SpooledTemporaryFile(MAX_IN_MEMORY, dir=str(archive.spool.folder)) as file:
+        try:
+            with stream(archive, located) as chunks:
+                for chunk in chunks:
+                    file.write(chunk)
+        except OSError as error:
+            raise Unavailable("there is no room for a copy of the object") from error
+        file.seek(0)
+        yield cast(BinaryIO, file)
 
 
 @contextmanager
@@ -131,39 +128,6 @@ def _verified(chunks: Iterator[memoryview | bytes], digest: str) -> Chunks:
         raise Damaged("the stored object is damaged")
     if held is not None:
         yield held
-
-
-class _Nameless:
-    """A file without a name; its space is given back when the last reader lets go of it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.length = file.seek(0, os.SEEK_END)
-        self._descriptor = os.dup(file.fileno())
-        finalize(self, os.close, self._descriptor)
-
-    def pieces(self, start: int, end: int) -> Chunks:
-        """The bytes from `start` up to `end`."""
-        while start < end and (piece := os.pread(self._descriptor, min(1 << 20, end - start), start)):
-            yield piece
-            start += len(piece)
-
-
-def _transcoded(archive: Archive, located: Located) -> Blob:
-    """Explicit VR Little Endian, made into a nameless file on the spool's disk."""
-    with reading():
-        path, target = archive.spool.create(archive.new_version())
-        with target:
-            path.unlink()
-            with open_reader(archive, located) as source:
-                transcode(source, read_header(source, located.size), target)
-            file = _Nameless(target)
-    etag = hashlib.sha256(f"{located.digest} {EXPLICIT_LITTLE_ENDIAN}".encode()).hexdigest()
-
-    @contextmanager
-    def chunks(start: int, wanted: int | None) -> Iterator[Chunks]:
-        yield file.pieces(start, file.length if wanted is None else min(start + wanted, file.length))
-
-    return Blob(file.length, chunks, etag)
 
 
 # ---------------------------------------------------------------- metadata and bulk data
@@ -337,23 +301,33 @@ def frames(
 ) -> Iterator[Frame]:
     """The frames `numbers` in the order asked, each by one ranged read (PS3.18 10.4.1.1.6).
 
-    As stored when `syntax_uid` is None (native ones as Explicit VR Little Endian), else decoded to
-    EXPLICIT_LITTLE_ENDIAN. All numbers are checked before the first frame. Raises NotFound, NotAcceptable.
+    As stored when `syntax_uid` is None (native ones as Explicit VR Little Endian), else in that transfer syntax.
+    Decoded frames are made anew each time, encoded ones are kept as renditions. All numbers, and the syntax, are
+    checked before the first frame. Raises NotFound, NotAcceptable.
     """
     table = frame_table(located)
     for number in numbers:
         table.span(number)
     stored = located.transfer_syntax_uid
     given = stored if table.encapsulated else EXPLICIT_LITTLE_ENDIAN
-    if syntax_uid not in (None, given, EXPLICIT_LITTLE_ENDIAN):
-        raise NotAcceptable("the frames are not available in this transfer syntax", [given], stored)
-    decode = syntax_uid == EXPLICIT_LITTLE_ENDIAN and given != EXPLICIT_LITTLE_ENDIAN
-    description = PixelDescription.from_header(header(archive, located)) if decode else None
+    if syntax_uid in (None, given):
+        return (Frame(number, given, stored_frame(archive, located, number, table)) for number in numbers)
+    found = header(archive, located)
+    if syntax_uid != EXPLICIT_LITTLE_ENDIAN and (syntax_uid not in ENCODERS or syntax_uid not in offered(found)):
+        raise NotAcceptable("the frames are not available in this transfer syntax", offered(found), stored)
+    description = PixelDescription.from_header(found)
+    wanted = syntax_uid
 
-    def one(number: int) -> Frame:
+    def decoded(number: int) -> Frame:
         data = stored_frame(archive, located, number, table)
-        if description is None:
-            return Frame(number, given, data)
-        return Frame(number, EXPLICIT_LITTLE_ENDIAN, frame_to_native(data, description, stored)[0])
+        return Frame(number, wanted, frame_to_native(data, description, stored)[0])
 
-    return map(one, numbers)
+    def encoded(number: int) -> Frame:
+        def make(out: BinaryIO) -> None:
+            frame = decode_frame(stored_frame(archive, located, number, table), description, stored)
+            out.write(encode_frame(frame, description, wanted)[0])
+
+        key = f"{located.digest} frame {number} {wanted} {VERSION}"
+        return Frame(number, wanted, renditions.read(renditions.get(archive, key, make)))
+
+    return map(decoded if wanted == EXPLICIT_LITTLE_ENDIAN else encoded, numbers)

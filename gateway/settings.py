@@ -27,6 +27,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from storage.query.times import OFFSETS
+
 GIB = 1 << 30
 
 
@@ -103,7 +105,19 @@ class Settings(BaseSettings):
     spool_reserve: int = Field(
         32 << 20, ge=0, description="Bytes of the spool's disk that are left free, so that the index can go on."
     )
+    derived_max_bytes: int = Field(
+        4 * GIB, ge=0, description="Bytes of disk for what is made from objects: transcodings, pictures; 0 keeps none."
+    )
     empty_search: Literal[204, 200] = Field(204, description="Status of a search without results; 200 answers [].")
+    search_scan_limit: int = Field(
+        2000, ge=1, le=100_000, description="Data sets that one search may read for what the index does not hold."
+    )
+    timezone: str = Field(
+        "", description="Offset from UTC (+0100) of stored times that do not say theirs; empty: that of each search."
+    )
+    match_unknown: bool = Field(
+        False, description="Let a required matching key match what has no value for it, as PS3.4 C.2.2.1.2 says."
+    )
     retrieve_default: Literal["explicit", "stored"] = Field(
         "explicit",
         description="Transfer syntax of retrieved instances when the client names none: as PS3.18 says, or as stored.",
@@ -126,6 +140,13 @@ class Settings(BaseSettings):
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for one in value:
             ipaddress.ip_network(one)
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _offset(cls, value: str) -> str:
+        if value and value not in OFFSETS:
+            raise ValueError("an offset from UTC has the form +0100, in quarters of an hour from -1200 to +1400")
         return value
 
     @field_validator("empty_search", mode="before")

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from storage.archive import Archive
+from storage.archive import DERIVED_BYTES, Archive
+from storage.derived import Derived
 from storage.errors import IndexStoreError
 from storage.index import Index
 from storage.objects import ObjectStore
@@ -60,10 +61,12 @@ def open_archive(
     replace: bool = False,
     delete_delay: float = 3 * 86400.0,
     reserve: int = 0,
+    derived_max_bytes: int = DERIVED_BYTES,
 ) -> Archive:
     """The archive over these two URLs, receiving into the folder `spool`; what a crash left there is removed.
 
     `delete_delay` (seconds) keeps the bytes of deleted instances; `reserve` bytes of the spool's disk stay free.
+    What is derived from objects takes at most `derived_max_bytes` of it, in the folder `derived` beside the spool.
     Raises ValueError for a URL that names no backend, StorageError when a backend cannot be opened.
     """
     store = open_objects(objects, endpoint=endpoint, region=region)
@@ -73,7 +76,8 @@ def open_archive(
         _belong_together(store, found)
         receiving = Spool(spool, reserve=reserve)
         receiving.clean()
-        return Archive(store, found, receiving, replace=replace, delete_delay=delete_delay)
+        derived = Derived(spool.parent / "derived", derived_max_bytes, reserve=reserve)
+        return Archive(store, found, receiving, derived=derived, replace=replace, delete_delay=delete_delay)
     except BaseException:
         if found is not None:
             found.close()

@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 from itertools import groupby
 from pathlib import Path
 
+from storage.derived import Derived
 from storage.errors import DuplicateConflict, ObjectMissing, StorageError
 from storage.index import Added, Garbage, Index
 from storage.objects import ObjectInfo, ObjectStore
@@ -28,13 +29,15 @@ from storage.versions import OBJECTS, new_version, object_key, version_of, versi
 
 TOMBS = "tomb/"
 DAY = 86400.0
+DERIVED_BYTES = 4 << 30
 
 
 class Archive:
     """Objects and their index. Blocking; shared by all threads.
 
     `replace` lets other bytes under a known SOP Instance UID take the place of the old ones instead of being refused.
-    `delete_delay` is in seconds: how long the bytes of deleted instances stay.
+    `delete_delay` is in seconds: how long the bytes of deleted instances stay. `derived` (default: a folder beside the
+    spool) keeps what was made from objects.
     """
 
     def __init__(
@@ -43,12 +46,14 @@ class Archive:
         index: Index,
         spool: Spool,
         *,
+        derived: Derived | None = None,
         replace: bool = False,
         delete_delay: float = 3 * DAY,
     ) -> None:
         self.objects = objects
         self.index = index
         self.spool = spool
+        self.derived = derived or Derived(spool.folder.parent / "derived", DERIVED_BYTES, reserve=spool.reserve)
         self._replace = replace
         self._delete_delay = delete_delay
 

@@ -17,14 +17,17 @@ from pydicom.uid import (
 )
 
 from gateway import retrieve
+from gateway.dicom.encoders import ENCODERS
+from gateway.dicom.part10 import parse_head
 from gateway.errors import Damaged, NotAcceptable, NotFound
 from gateway.store import Stored
 from storage.archive import Archive
 from storage.records import Located
-from tests.gateway.stored import CALLER, put
+from tests.gateway.stored import CALLER, put, put_bytes
 from tests.parts.datasets import ct_slice, multi_frame, part10_bytes, pdf, report, segmentation, series_of
 
 ROOT = "http://gantry.example/dicomweb"
+LOSSLESS = [uid for uid, encoder in ENCODERS.items() if encoder.method is None]
 
 
 def locate(archive: Archive, stored: Stored) -> Located:
@@ -89,12 +92,73 @@ def test_every_syntax_can_be_had_in_explicit_little_endian(archive: Archive, sto
     assert blob.etag != located.digest
 
 
+@pytest.mark.parametrize("syntax_uid", LOSSLESS)
+def test_every_codec_can_be_had_and_loses_nothing(archive: Archive, syntax_uid: str) -> None:
+    ds = multi_frame(frames=3)
+    located = locate(archive, put(archive, ds))
+    data = whole(retrieve.part10(archive, located, syntax_uid))
+    parsed = parse_head(data)
+    assert parsed is not None and parsed[0].transfer_syntax_uid == syntax_uid
+    kept = list(retrieve.frames(archive, located, [2, 3, 1], syntax_uid))
+    assert [(frame.number, frame.syntax_uid) for frame in kept] == [(n, syntax_uid) for n in (2, 3, 1)]
+    again = locate(archive, put_again(archive, data))
+    assert again.transfer_syntax_uid == syntax_uid
+    for number, frame in zip((2, 3, 1), kept, strict=True):
+        (stored,) = retrieve.frames(archive, again, [number])
+        assert stored.data.removesuffix(b"\0") == frame.data.removesuffix(b"\0")
+        (native,) = retrieve.frames(archive, again, [number], ExplicitVRLittleEndian)
+        assert native == next(retrieve.frames(archive, located, [number]))
+
+
+def put_again(archive: Archive, data: bytes) -> Stored:
+    """The file as another instance: its UID is changed in place."""
+    parsed = parse_head(data)
+    assert parsed is not None
+    uid = parsed[0].sop_uid.encode()
+    return put_bytes(archive, data.replace(uid, uid[:-1] + (b"8" if uid.endswith(b"9") else b"9")))
+
+
 def test_a_syntax_that_cannot_be_made_lists_those_that_can(archive: Archive) -> None:
     located = locate(archive, put(archive, ct_slice()))
-    with pytest.raises(NotAcceptable) as refused:
+    for wrong in ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.2", "1.2.3"):
+        with pytest.raises(NotAcceptable) as refused:
+            retrieve.part10(archive, located, wrong)
+        assert refused.value.stored == ExplicitVRLittleEndian
+        assert {ExplicitVRLittleEndian, "1.2.840.10008.1.2.4.80"} <= set(refused.value.offered)
+        with pytest.raises(NotAcceptable):
+            retrieve.frames(archive, located, [1], wrong)
+    with pytest.raises(NotAcceptable):
+        retrieve.frames(archive, located, [1], "1.2.840.10008.1.2.1.99")
+
+
+def test_a_transcoding_is_made_once_and_kept(archive: Archive) -> None:
+    located = locate(archive, put(archive, ct_slice()))
+    first = retrieve.part10(archive, located, "1.2.840.10008.1.2.4.201")
+    data = whole(first)
+    archive.objects.delete(located.key)
+    again = retrieve.part10(archive, located, "1.2.840.10008.1.2.4.201")
+    assert (again.etag, again.length, whole(again)) == (first.etag, first.length, data)
+    assert first.etag not in (located.digest, retrieve.part10(archive, located).etag)
+    assert whole(first, 100, 50) == data[100:150]
+    with pytest.raises(Damaged):
         retrieve.part10(archive, located, "1.2.840.10008.1.2.4.80")
-    assert refused.value.stored == ExplicitVRLittleEndian
-    assert ExplicitVRLittleEndian in refused.value.offered
+
+
+def test_a_damaged_object_is_not_transcoded(archive: Archive) -> None:
+    """F-16"""
+    located = locate(archive, put(archive, ct_slice()))
+    damage(archive, located, located.size - 10)
+    with pytest.raises(Damaged):
+        retrieve.part10(archive, located, "1.2.840.10008.1.2.5")
+
+
+def test_a_large_object_is_transcoded_from_a_copy_without_a_name(archive: Archive) -> None:
+    ds = multi_frame(frames=40, rows=512, columns=512)
+    located = locate(archive, put_bytes(archive, part10_bytes(ds), piece=1 << 20))
+    assert located.size > retrieve.MAX_IN_MEMORY
+    out = dcmread(BytesIO(whole(retrieve.part10(archive, located, RLELossless))))
+    assert out.NumberOfFrames == 40 and len(out.PixelData) < located.size
+    assert not list(archive.spool.folder.iterdir())
 
 
 def test_metadata_is_the_json_model_with_links_to_bulk_data(archive: Archive) -> None:
