@@ -27,16 +27,12 @@ from gateway.rebuild import PENDING
 from gateway.settings import BadSettings, Settings, check_exposure, split_address
 from gateway.ui.routes import routes as ui_routes
 from storage import Archive, open_archive
-from storage.errors import IndexStoreError, StorageError
+from storage.errors import RebuildPending, StorageError
 
 log = get_logger("app")
 
 COLLECT_EVERY = 60.0
 SWEEP_EVERY = 24 * 3600.0
-
-
-class RebuildPending(IndexStoreError):
-    """The index has to be rebuilt before it may be served: it is empty, or half filled, over a store with objects."""
 
 
 def gantry_version() -> str:
@@ -59,6 +55,7 @@ def open_from(settings: Settings) -> Archive:
             replace=settings.duplicates == "replace",
             delete_delay=settings.delete_delay,
             reserve=settings.spool_reserve,
+            derived_max_bytes=settings.derived_max_bytes,
         )
     except ValueError as error:
         raise BadSettings(f"objects or index: {error}") from error
@@ -157,6 +154,7 @@ class Gateway:
                 if time.monotonic() - swept >= SWEEP_EVERY:
                     metrics.ORPHANS_REMOVED.inc(self._archive.sweep())
                     self._archive.objects.tidy()
+                    self._archive.derived.tidy(self._settings.delete_delay)
                     swept = time.monotonic()
             except (StorageError, GatewayError) as error:
                 log.warning("housekeeping", error=type(error).__name__)

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 
 from gateway.logs import configure
 from gateway.settings import BadSettings, Settings, load
-from storage.errors import IndexBusy, SchemaRefused, StorageError
+from storage.errors import IndexBusy, RebuildPending, SchemaRefused, StorageError
 
 app = typer.Typer(
     name="gantry",
@@ -159,8 +159,6 @@ def _load(flags: dict[str, Any], config: Path | None) -> Settings:
 @contextmanager
 def _exit_codes() -> Iterator[None]:
     """What can go wrong before work begins, as one line and an exit code."""
-    from gateway.app import RebuildPending
-
     try:
         yield
     except BadSettings as error:

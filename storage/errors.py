@@ -11,6 +11,7 @@ StorageError
  |    +-- IndexFull            no space left for the index
  |    +-- IndexUnavailable     down, locked, too slow; a retry may succeed
  |    +-- IndexBusy            another process owns this index
+ |    +-- RebuildPending       the index does not know all stored objects
  |    +-- SchemaRefused        a migration cannot or may not run; names the step
  +-- DuplicateConflict         other bytes are stored under this SOP Instance UID
  +-- QueryRefused              a matching value that PS3.4 C.2.2.2 does not allow for its VR; names the key
@@ -63,6 +64,10 @@ class IndexUnavailable(IndexStoreError):
 
 class IndexBusy(IndexStoreError):
     """Another process owns this index."""
+
+
+class RebuildPending(IndexStoreError):
+    """The index has to be rebuilt before it may be served: it is empty, or half filled, over a store with objects."""
 
 
 class SchemaRefused(IndexStoreError):
