@@ -105,7 +105,7 @@ def test_every_codec_can_be_had_and_loses_nothing(archive: Archive, syntax_uid: 
     assert again.transfer_syntax_uid == syntax_uid
     for number, frame in zip((2, 3, 1), kept, strict=True):
         (stored,) = retrieve.frames(archive, again, [number])
-        assert stored.data.removesuffix(b"\0") == frame.data.removesuffix(b"\0")
+        assert stored.data == frame.data + b"\0" * (len(frame.data) % 2)
         (native,) = retrieve.frames(archive, again, [number], ExplicitVRLittleEndian)
         assert native == next(retrieve.frames(archive, located, [number]))
 
