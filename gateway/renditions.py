@@ -16,8 +16,10 @@ from gateway import metrics
 from gateway.blob import Blob, Chunks, reading
 from storage.archive import Archive
 
+Make = Callable[[BinaryIO], None]
 
-def get(archive: Archive, key: str, make: Callable[[BinaryIO], None]) -> Blob:
+
+def get(archive: Archive, key: str, make: Make) -> Blob:
     """The rendition of this key, which `make` writes into a seekable file where it is not kept.
 
     All who ask for it while it is being made share it, or the error that `make` raises; an error is not remembered. The
