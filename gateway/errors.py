@@ -13,6 +13,7 @@ GatewayError
  |    +-- ProcessingFailure     0110
  +-- NotFound                 no such study, series, instance, frame or bulk value
  +-- BadRequest               a parameter is wrong; names it
+ +-- TooBroad                 a search that would have to read too much; says how to narrow it
  +-- NotAcceptable            nothing on offer is acceptable; lists the offers
  +-- NotRenderable            the instance has no picture, or its pixels cannot be decoded
  +-- Damaged                  stored bytes are not what was received: never served as good
@@ -131,6 +132,12 @@ class BadRequest(GatewayError):
     def __init__(self, parameter: str, message: str) -> None:
         super().__init__(message)
         self.parameter = parameter
+
+
+class TooBroad(GatewayError):
+    """A search would have to read more data sets than is allowed. The message says how to narrow it."""
+
+    reason = "too_broad"
 
 
 class NotAcceptable(GatewayError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from typing import NamedTuple
 
 
 class Level(IntEnum):
@@ -27,14 +28,21 @@ class Returned(Enum):
     ASKED = "asked"  # only when requested (includefield, a C-FIND key, or a matching key)
 
 
+class Step(NamedTuple):
+    """One element on the way to an attribute. `creator` is that of a private one, whose `tag` has block 00."""
+
+    tag: int
+    creator: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One indexed attribute.
+    """One attribute of the index, or one beyond it that a search asks for by `path`.
 
     `keyword` is the DICOM keyword; in a sequence it is dotted: `RequestAttributesSequence.RequestedProcedureID`.
     `tag` is that of the last element. `computed` attributes are worked out from the rows below (counts, modalities)
     and are not read from the data set. `unique` marks the unique key of its level. `multiple` values are kept as a
-    backslash-separated list.
+    backslash-separated list. `path` leads to an attribute that the index does not hold, from the top of the data set.
     """
 
     keyword: str
@@ -45,6 +53,22 @@ class Attribute:
     unique: bool = False
     computed: bool = False
     multiple: bool = False
+    path: tuple[Step, ...] = ()
+
+    def __hash__(self) -> int:
+        return hash(self.keyword)
+
+    @property
+    def indexed(self) -> bool:
+        """Whether the index holds it."""
+        return not self.path
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The way to the element, from the top of the data set."""
+        if self.path:
+            return self.path
+        return (Step(SEQUENCES[self.sequence]), Step(self.tag)) if self.sequence else (Step(self.tag),)
 
     @property
     def column(self) -> str:

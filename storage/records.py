@@ -66,17 +66,27 @@ Item = Mapping[str, Value]
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One search result: values by keyword. Sequences hold a tuple of items. Unknown values are absent."""
+    """One search result: values by keyword. Sequences hold a tuple of items. Unknown values are absent.
+
+    `instance` is the one that it was described by, where that was asked for. `data` holds elements that were read from
+    that instance, in the DICOM JSON Model (PS3.18 Annex F).
+    """
 
     values: Mapping[str, Value | tuple[Item, ...]]
+    instance: Located | None = None
+    data: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some of the matches, in a total order that does not change while the data do not. `total` counts them all."""
+    """Some of the matches, in a total order that does not change while the data do not. `total` counts them all.
+
+    `unread` counts candidates that could not be looked at, since their stored object is missing or damaged.
+    """
 
     matches: tuple[Match, ...]
     total: int
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)

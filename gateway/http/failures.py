@@ -68,6 +68,7 @@ TABLE: dict[type[Exception], Row] = {
     errors.ProcessingFailure: Row(500, "processing_failure", _INSIDE),
     errors.NotFound: Row(404, "not_found"),
     errors.BadRequest: Row(400, "bad_request"),
+    errors.TooBroad: Row(413, "too_broad"),
     errors.NotAcceptable: Row(406, "not_acceptable"),
     errors.NotRenderable: Row(406, "not_renderable"),
     errors.Damaged: Row(500, "damaged", _DAMAGED),

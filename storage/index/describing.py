@@ -20,7 +20,7 @@ from storage.index.schema import (
     series,
     study,
 )
-from storage.query import name_groups
+from storage.query.names import name_groups, words
 from storage.records import InstanceRecord, Value
 
 
@@ -56,6 +56,7 @@ def row_values(attributes: Sequence[Attribute], record: InstanceRecord) -> dict[
             groups = name_groups(str(value)) if value is not None else ("", "", "")
             for group, text in zip(NAME_GROUPS, groups, strict=True):
                 values[f"{attribute.column}_{group}"] = text or None
+            values[f"{attribute.column}_words"] = words(str(value)) or None if value is not None else None
     return values
 
 

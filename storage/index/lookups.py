@@ -60,6 +60,12 @@ def found(connection: Connection, sop_uid: str) -> Located | None:
     return None if row is None else _as_located(row)
 
 
+def by_version(connection: Connection, versions: Sequence[str]) -> dict[str, Located]:
+    """The live instances of these versions, by version; at most some hundred."""
+    rows = connection.execute(_located().where(instance.c.version.in_(versions)))
+    return {found.version: found for found in map(_as_located, rows)}
+
+
 def known(connection: Connection, table: Table, versions: Sequence[str]) -> set[str]:
     """Those of `versions` that a row of `table` has."""
     seen: set[str] = set()

@@ -43,7 +43,7 @@ def _columns(attributes: list[Attribute], without: frozenset[str] = frozenset())
         kind: TypeEngine[Any] = BigInteger() if attribute.vr in {"IS", "US"} else _TEXT
         columns.append(Column(attribute.column, kind))
         if attribute.vr == "PN":
-            columns.extend(Column(f"{attribute.column}_{group}", _TEXT) for group in NAME_GROUPS)
+            columns.extend(Column(f"{attribute.column}_{part}", _TEXT) for part in (*NAME_GROUPS, "words"))
     return columns
 
 
@@ -66,9 +66,21 @@ study = Table(
     Column("updated_at", Float, nullable=False),
 )
 Index(None, study.c.patient_id)
-Index(None, study.c.study_date, study.c.study_time)
+# the order of results; SQLite puts nulls last in a descending index by itself
+Index(
+    "ix_study_newest",
+    study.c.study_date.desc().nulls_last(),
+    study.c.study_time.desc().nulls_last(),
+    study.c.study_instance_uid,
+).ddl_if(dialect="postgresql")
+Index("ix_study_newest", study.c.study_date.desc(), study.c.study_time.desc(), study.c.study_instance_uid).ddl_if(
+    dialect="sqlite"
+)
 Index(None, study.c.accession_number)
 Index(None, study.c.patient_name_alphabetic)
+for _group in ("ideographic", "phonetic"):
+    _column = study.c[f"patient_name_{_group}"]
+    Index(None, _column, postgresql_where=_column.is_not(None), sqlite_where=_column.is_not(None))
 
 series = Table(
     "series",

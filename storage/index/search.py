@@ -1,39 +1,32 @@
-"""A `Query` as SQL, and its rows as matches (PS3.4 C.2.2.2, C.4.1.1.3.2).
-
-Values are always parameters; columns come from the attribute table. What each condition means is said in
-`storage.query`; a shared table of cases proves that both agree.
-"""
+"""A `Query` as SQL, and its rows as matches (PS3.4 C.4.1.1.3.2)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, func, select
 
 from storage.attributes import ATTRIBUTES, BY_KEYWORD, SEQUENCES, Attribute, Level
-from storage.index.lookups import AnyRow
-from storage.index.schema import NAME_GROUPS, TABLES, instance, request, series, study
-from storage.query import AnyOf, Between, Condition, Equals, MomentBetween, Name, OneOf, Query, Simple, Wildcard
-from storage.records import Match, Page, Value
-
-Glob = Callable[[ColumnElement[Any], str], ColumnElement[bool]]
-"""Case-sensitive match of a column with `*` and `?`, in the database's own terms."""
-
-_REQUEST = "RequestAttributesSequence"
+from storage.index.conditions import REQUEST, Glob, column, where
+from storage.index.lookups import AnyRow, by_version
+from storage.index.schema import instance, request, series, study
+from storage.query import Condition, Equals, OneOf, Query, matches
+from storage.records import Located, Match, Page, Value
 
 
 def run(connection: Connection, query: Query, glob: Glob) -> Page:
     """Answer `query` on this connection, within the connection's transaction."""
     if query.level is Level.PATIENT:
         return _patients(connection, query, glob)
-    where = _where(query.conditions, glob)
-    source = _source(query.level)
-    shown = _shown(query)
-    statement = _windowed(select(*_columns(query.level, shown)).select_from(source).where(*where), query)
-    rows = connection.execute(statement.order_by(*_ORDER[query.level])).all()
-    total = _total(query, len(rows), lambda: _count(connection, source, where))
-    return Page(tuple(_matches(shown, rows, _extras(connection, query, rows))), total)
+    conditions = where(query.conditions, glob)
+    base, shown = _base(query.level, query.shown, query.located)
+    statement = _windowed(base.where(*conditions), query)
+    rows = connection.execute(statement.order_by(*_order(query))).all()
+    total = _total(query, len(rows), lambda: _count(connection, query, conditions))
+    found = _matches(shown, rows, _extras(connection, query, rows))
+    return Page(tuple(_located(connection, found, rows) if query.located else found), total)
 
 
 def _windowed(statement: Select[Any], query: Query) -> Select[Any]:
@@ -42,15 +35,38 @@ def _windowed(statement: Select[Any], query: Query) -> Select[Any]:
     return statement.offset(query.offset) if query.offset else statement
 
 
-def _total(query: Query, found: int, count: Callable[[], int]) -> int:
+# ---------------------------------------------------------------- totals
+
+
+def _total(query: Query, found: int, count: Any) -> int:
     """All matches: known from the page itself when it is the last one, else counted."""
     if (found or not query.offset) and (query.limit is None or found < query.limit):
         return query.offset + found
-    return count()
+    return int(count())
 
 
-def _count(connection: Connection, source: FromClause, where: Sequence[ColumnElement[bool]]) -> int:
-    return int(connection.execute(select(func.count()).select_from(source).where(*where)).scalar_one())
+def _count(connection: Connection, query: Query, conditions: Sequence[ColumnElement[bool]]) -> int:
+    """All matches, from the counters of the lowest level that the conditions look at."""
+    lowest = max((single.attribute.level for single in query.conditions), default=Level.STUDY)
+    table: FromClause = study
+    counted: ColumnElement[Any] = func.count()
+    if lowest <= Level.STUDY:
+        if query.level is not Level.STUDY:
+            of_series = query.level is Level.SERIES
+            counted = func.sum(
+                study.c.number_of_study_related_series if of_series else study.c.number_of_study_related_instances
+            )
+    elif lowest is Level.SERIES:
+        table = _source(Level.SERIES)
+        if query.level is Level.IMAGE:
+            counted = func.sum(series.c.number_of_series_related_instances)
+    else:
+        table = _source(query.level)
+    statement = select(func.coalesce(counted, 0)).select_from(table).where(*conditions)
+    return int(connection.execute(statement).scalar_one())
+
+
+# ---------------------------------------------------------------- statements
 
 
 def _source(level: Level) -> FromClause:
@@ -62,29 +78,23 @@ def _source(level: Level) -> FromClause:
     return instance.join(series, instance.c.series == series.c.id).join(study, series.c.study == study.c.id)
 
 
-_ORDER: dict[Level, tuple[ColumnElement[Any], ...]] = {
-    Level.PATIENT: (study.c.patient_id.nulls_last(), study.c.issuer_of_patient_id.nulls_last(), study.c.id),
-    Level.STUDY: (
-        study.c.study_date.desc().nulls_last(),
-        study.c.study_time.desc().nulls_last(),
-        study.c.study_instance_uid,
-    ),
-    Level.SERIES: (series.c.series_number.nulls_last(), series.c.series_instance_uid, series.c.id),
-    Level.IMAGE: (
-        series.c.series_number.nulls_last(),
-        series.c.series_instance_uid,
-        series.c.id,
-        instance.c.instance_number.nulls_last(),
-        instance.c.sop_instance_uid,
-    ),
-}
+_PATIENTS = (study.c.patient_id.nulls_last(), study.c.issuer_of_patient_id.nulls_last(), study.c.id)
+_STUDIES = (study.c.study_date.desc().nulls_last(), study.c.study_time.desc().nulls_last(), study.c.study_instance_uid)
+_SERIES = (series.c.series_number.nulls_last(), series.c.series_instance_uid, series.c.id)
+_INSTANCES = (*_SERIES, instance.c.instance_number.nulls_last(), instance.c.sop_instance_uid)
+_PLACES = frozenset({"StudyInstanceUID", "SeriesInstanceUID"})
 
 
-def _column(attribute: Attribute) -> ColumnElement[Any]:
-    if attribute.keyword == "AvailableTransferSyntaxUID":
-        return instance.c.transfer_syntax_uid
-    table = request if attribute.sequence else TABLES[attribute.level]
-    return table.c[attribute.column]
+def _order(query: Query) -> tuple[ColumnElement[Any], ...]:
+    """A total order. What lies in one place is sorted by number; over the whole archive an index gives the order."""
+    if query.level is Level.STUDY:
+        return _STUDIES
+    placed = any(
+        isinstance(single, Equals | OneOf) and single.attribute.keyword in _PLACES for single in query.conditions
+    )
+    if query.level is Level.SERIES:
+        return _SERIES if placed else (series.c.series_instance_uid, series.c.id)
+    return _INSTANCES if placed else (instance.c.sop_instance_uid,)
 
 
 _SKIPPED = frozenset(
@@ -97,93 +107,31 @@ _SKIPPED = frozenset(
 )
 
 
-def _shown(query: Query) -> list[Attribute]:
-    """Attributes that stand in the rows of a level, its own and those above, as far as they are asked for."""
-    there = [a for a in ATTRIBUTES if a.level <= query.level and not a.sequence and a.keyword not in _SKIPPED]
-    if query.shown is None:
-        return there
-    return [a for a in there if a.keyword in query.shown or (a.unique and a.level >= Level.STUDY)]
+@lru_cache(maxsize=256)
+def _base(level: Level, shown: frozenset[str] | None, located: bool) -> tuple[Select[Any], tuple[Attribute, ...]]:
+    """SELECT of the columns that are shown, then the row numbers of the study and of the series; and what is shown.
 
-
-def _columns(level: Level, shown: Sequence[Attribute]) -> list[ColumnElement[Any]]:
-    """The columns of `shown`, then the row numbers of the study and, below it, of the series."""
-    columns: list[ColumnElement[Any]] = [_column(attribute).label(attribute.keyword) for attribute in shown]
+    Last, where asked for, the version of the instance that describes the row.
+    """
+    there = tuple(a for a in ATTRIBUTES if a.level <= level and not a.sequence and a.keyword not in _SKIPPED)
+    if shown is not None:
+        there = tuple(a for a in there if a.keyword in shown or (a.unique and a.level >= Level.STUDY))
+    columns: list[ColumnElement[Any]] = [column(attribute).label(attribute.keyword) for attribute in there]
     columns.append(study.c.id.label("study_row"))
     if level >= Level.SERIES:
         columns.append(series.c.id.label("series_row"))
-    return columns
+    if located:
+        columns.append(_version(level).label("version"))
+    return select(*columns).select_from(_source(level)), there
 
 
-# ---------------------------------------------------------------- conditions
-
-
-def _where(conditions: Iterable[Condition], glob: Glob) -> list[ColumnElement[bool]]:
-    where: list[ColumnElement[bool]] = []
-    items: list[ColumnElement[bool]] = []  # one item of the sequence has to fulfil them all (C.2.2.2.6)
-    for single in conditions:
-        if single.attribute.sequence == _REQUEST:
-            items.append(_sql(single, glob))
-        else:
-            where.append(_sql(single, glob))
-    if items:
-        where.append(exists().where(request.c.series == series.c.id, *items))
-    return where
-
-
-def _sql(single: Condition, glob: Glob) -> ColumnElement[bool]:
-    if isinstance(single, AnyOf):
-        return or_(*(_sql(one, glob) for one in single.conditions))
-    if isinstance(single, MomentBetween):
-        return _within(
-            _column(single.date) + _time_key(func.coalesce(_column(single.time), "")), single.low, single.high
-        )
-    if single.attribute.keyword == "ModalitiesInStudy":
-        inner = series.alias()
-        return exists().where(inner.c.study == study.c.id, _compare(inner.c.modality, single, glob))
-    if single.attribute.keyword == "SOPClassesInStudy":
-        other = instance.alias()
-        return exists().where(other.c.study == study.c.id, _compare(other.c.sop_class_uid, single, glob))
-    if isinstance(single, Name):
-        return _name(single, glob)
-    return _compare(_column(single.attribute), single, glob)
-
-
-def _compare(column: ColumnElement[Any], single: Simple, glob: Glob) -> ColumnElement[bool]:
-    if isinstance(single, Equals):
-        return column == single.value
-    if isinstance(single, OneOf):
-        return column.in_(single.values)
-    if isinstance(single, Wildcard):
-        return glob(column, single.pattern)
-    if isinstance(single, Between):
-        key = _time_key(column) if single.attribute.vr == "TM" else column
-        return _within(key, single.low, single.high)
-    raise TypeError(f"{type(single).__name__} has no column of its own")
-
-
-def _name(single: Name, glob: Glob) -> ColumnElement[bool]:
-    table = TABLES[single.attribute.level]
-    columns = [table.c[f"{single.attribute.column}_{group}"] for group in NAME_GROUPS]
-
-    def one(column: ColumnElement[Any], pattern: str) -> ColumnElement[bool]:
-        return glob(column, pattern) if "*" in pattern or "?" in pattern else column == pattern
-
-    if len(single.patterns) == 1:
-        return or_(*(one(column, single.patterns[0]) for column in columns))
-    pairs = zip(columns, single.patterns, strict=False)
-    return and_(literal(True), *(one(column, pattern) for column, pattern in pairs if pattern))
-
-
-def _time_key(column: ColumnElement[Any]) -> ColumnElement[str]:
-    """`storage.query.time_key` in SQL."""
-    return column.concat(func.substr("000000", func.length(column) + 1))
-
-
-def _within(key: ColumnElement[Any], low: str | None, high: str | None) -> ColumnElement[bool]:
-    ends = [key >= low] if low is not None else []
-    if high is not None:
-        ends.append(key <= high)
-    return and_(*ends) if ends else key.is_not(None)
+def _version(level: Level) -> ColumnElement[str]:
+    """The version that describes a row: the earliest, where that was taken away and is not yet described anew."""
+    if level is Level.IMAGE:
+        return instance.c.version
+    table, own = (study, instance.c.study) if level is Level.STUDY else (series, instance.c.series)
+    earliest = select(func.min(instance.c.version)).where(own == table.c.id).scalar_subquery()
+    return func.coalesce(func.nullif(table.c.described_by, ""), earliest)
 
 
 # ---------------------------------------------------------------- results
@@ -192,11 +140,13 @@ def _within(key: ColumnElement[Any], low: str | None, high: str | None) -> Colum
 def _matches(
     shown: Sequence[Attribute], rows: Sequence[AnyRow], extras: Mapping[str, Mapping[int, Any]]
 ) -> Iterator[Match]:
-    """Rows of `_columns` as matches; what is unknown is left out. The row numbers stand behind the values."""
+    """Rows of `_base` as matches; what is unknown is left out. The row numbers stand behind the values."""
     keywords = [attribute.keyword for attribute in shown]
-    places = [(keyword, len(shown) + (keyword == _REQUEST), found) for keyword, found in extras.items()]
+    places = [(keyword, len(shown) + (keyword == REQUEST), found) for keyword, found in extras.items()]
     for row in rows:
-        values = {keyword: value for keyword, value in zip(keywords, row, strict=False) if value not in (None, "")}
+        values = {keyword: value for keyword, value in zip(keywords, row, strict=False) if value is not None}
+        if values.get("ModalitiesInStudy") == "":
+            del values["ModalitiesInStudy"]
         for keyword, place, found in places:
             more = found.get(row[place])
             if more is not None:
@@ -204,27 +154,40 @@ def _matches(
         yield Match(values)
 
 
+def _located(connection: Connection, found: Iterable[Match], rows: Sequence[AnyRow]) -> Iterator[Match]:
+    instances: dict[str, Located] = {}
+    for some in _chunks([row[-1] for row in rows]):
+        instances.update(by_version(connection, some))
+    for match, row in zip(found, rows, strict=True):
+        yield Match(match.values, instances.get(row[-1]))
+
+
 def _extras(connection: Connection, query: Query, rows: Sequence[AnyRow]) -> dict[str, dict[int, Any]]:
     """What stands in other rows: items of sequences, and the computed attributes that were asked for."""
     extras: dict[str, dict[int, Any]] = {}
-    items_shown = query.shown is None or any(keyword.startswith(_REQUEST) for keyword in query.shown)
+    items_shown = query.shown is None or any(keyword.startswith(REQUEST) for keyword in query.shown)
     if query.level >= Level.SERIES and rows and items_shown:
-        extras[_REQUEST] = _requests(connection, sorted({row._mapping["series_row"] for row in rows}))
+        conditions = [single for single in query.conditions if single.attribute.sequence == REQUEST]
+        extras[REQUEST] = _requests(connection, sorted({row._mapping["series_row"] for row in rows}), conditions)
     if "SOPClassesInStudy" in query.wanted and rows:
         extras["SOPClassesInStudy"] = _classes(connection, sorted({row._mapping["study_row"] for row in rows}))
     return extras
 
 
-def _requests(connection: Connection, rows: Sequence[int]) -> dict[int, tuple[dict[str, Value], ...]]:
-    assert _REQUEST in SEQUENCES
-    keywords = [a for a in ATTRIBUTES if a.sequence == _REQUEST]
+def _requests(
+    connection: Connection, rows: Sequence[int], conditions: Sequence[Condition]
+) -> dict[int, tuple[dict[str, Value], ...]]:
+    """The items of each series; where items were searched for, those that match (PS3.18 10.6.1.2.3)."""
+    assert REQUEST in SEQUENCES
+    attributes = [a for a in ATTRIBUTES if a.sequence == REQUEST]
     found: dict[int, tuple[dict[str, Value], ...]] = {}
     for some in _chunks(rows):
         statement = select(request).where(request.c.series.in_(some)).order_by(request.c.series, request.c.position)
         for row in connection.execute(statement):
-            values = {a.keyword.rpartition(".")[2]: row._mapping[a.column] for a in keywords}
-            item = {keyword: value for keyword, value in values.items() if value}
-            found[row.series] = (*found.get(row.series, ()), item)
+            values = {a.keyword: row._mapping[a.column] for a in attributes if row._mapping[a.column]}
+            if all(matches(single, values) for single in conditions):
+                item = {keyword.rpartition(".")[2]: value for keyword, value in values.items()}
+                found[row.series] = (*found.get(row.series, ()), item)
     return found
 
 
@@ -242,7 +205,7 @@ def _classes(connection: Connection, rows: Sequence[int]) -> dict[int, str]:
     return {row: "\\".join(classes) for row, classes in found.items()}
 
 
-def _chunks(rows: Sequence[int], size: int = 500) -> Iterable[Sequence[int]]:
+def _chunks(rows: Sequence[Any], size: int = 500) -> Iterable[Sequence[Any]]:
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
@@ -251,25 +214,29 @@ def _chunks(rows: Sequence[int], size: int = 500) -> Iterable[Sequence[int]]:
 
 def _patients(connection: Connection, query: Query, glob: Glob) -> Page:
     """Patients are the distinct (Patient ID, issuer) of the studies; the newest study row speaks for the patient."""
-    where = _where(query.conditions, glob)
+    conditions = where(query.conditions, glob)
     key = (study.c.patient_id, study.c.issuer_of_patient_id)
-    newest = select(func.max(study.c.id)).where(*where).group_by(*key)
+    newest = select(func.max(study.c.id)).where(*conditions).group_by(*key)
     shown = [a for a in ATTRIBUTES if a.level is Level.PATIENT and not a.computed]
-    columns = _columns(Level.PATIENT, shown)
+    columns = [column(attribute).label(attribute.keyword) for attribute in shown]
     statement = _windowed(select(*columns).where(study.c.id.in_(newest)), query)
-    rows = connection.execute(statement.order_by(*_ORDER[Level.PATIENT])).all()
-    total = _total(query, len(rows), lambda: _count(connection, newest.subquery(), []))
+    rows = connection.execute(statement.order_by(*_PATIENTS)).all()
+    total = _total(
+        query,
+        len(rows),
+        lambda: connection.execute(select(func.count()).select_from(newest.subquery())).scalar_one(),
+    )
     counts = {keyword for keyword in query.wanted if keyword.startswith("NumberOfPatientRelated")}
-    matches = tuple(_matches(shown, rows, {}))
+    found = tuple(_matches(shown, rows, {}))
     if counts:
-        matches = tuple(Match({**match.values, **_patient_counts(connection, match)}) for match in matches)
-    return Page(matches, total)
+        found = tuple(Match({**match.values, **_patient_counts(connection, match)}) for match in found)
+    return Page(found, total)
 
 
 def _patient_counts(connection: Connection, match: Match) -> dict[str, int]:
     def same(keyword: str) -> ColumnElement[bool]:
-        column = study.c[BY_KEYWORD[keyword].column]
-        return column == match.values[keyword] if keyword in match.values else column.is_(None)
+        own = study.c[BY_KEYWORD[keyword].column]
+        return own == match.values[keyword] if keyword in match.values else own.is_(None)
 
     row = connection.execute(
         select(

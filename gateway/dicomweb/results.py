@@ -1,0 +1,77 @@
+"""Search results as DICOM JSON objects (PS3.18 10.6.3): what an object holds is worked out once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from gateway.dicomweb.dicom_json import DataSet, Element, Writer, element, key, ordered, sequence, writer
+from gateway.dicomweb.resources import instance_url
+from storage.attributes import SEQUENCES, UNIQUE_KEYS, Attribute, Level, Returned
+from storage.records import Item, Match
+
+_RETRIEVE_URL = 0x00081190
+_SAID_OF_ALL = {0x00080005: element("CS", "ISO_IR 192"), 0x00080056: element("CS", "ONLINE")}
+_OF_EACH = frozenset({"InstanceNumber", "ContentTime"})
+"""Besides unique keys, what differs from result to result; the elements of other values are made once."""
+_UIDS = tuple(UNIQUE_KEYS[level].keyword for level in (Level.STUDY, Level.SERIES, Level.IMAGE))
+
+Place = tuple[str, str, Writer | None, Element | None]
+"""Key of the element, keyword of its value, what writes it, and what stands there when it is unknown."""
+
+
+class Dresser:
+    """Turns matches of one search into DICOM JSON objects with ascending keys (QIDO-05 to 10, QIDO-27, JSON-01)."""
+
+    def __init__(self, returned: Sequence[Attribute], level: Level, root: str) -> None:
+        self._root = root
+        self._uids = _UIDS[:level]
+        self._sequences: list[tuple[str, str, list[tuple[str, str, Writer]]]] = []
+        places: dict[int, Place] = {tag: (key(tag), "", None, said) for tag, said in _SAID_OF_ALL.items()}
+        for one in returned:
+            if one.sequence is None:
+                empty = None if one.returned is Returned.KNOWN else Element(vr=one.vr)
+                write = writer(one.vr, multiple=one.multiple)
+                many = one.unique or one.keyword in _OF_EACH
+                places[one.tag] = (key(one.tag), one.keyword, write if many else cache(write), empty)
+        before = sorted(tag for tag in places if tag < _RETRIEVE_URL)
+        after = sorted(tag for tag in places if tag > _RETRIEVE_URL)
+        self._before = [places[tag] for tag in before]
+        self._after = [places[tag] for tag in after]
+        for name, tag in SEQUENCES.items():
+            inner = sorted((one for one in returned if one.sequence == name), key=lambda one: one.tag)
+            if inner:
+                members = [(one.keyword.rpartition(".")[2], key(one.tag), writer(one.vr)) for one in inner]
+                self._sequences.append((name, key(tag), members))
+
+    def dress(self, match: Match) -> DataSet:
+        """One result."""
+        values = match.values
+        found: DataSet = {}
+        _write(found, self._before, values)
+        uids = [str(values.get(keyword)) for keyword in self._uids]
+        found["00081190"] = {"vr": "UR", "Value": [instance_url(self._root, *uids)]}
+        _write(found, self._after, values)
+        more = False
+        for name, tag, members in self._sequences:
+            items = values.get(name)
+            if isinstance(items, tuple) and items:
+                found[tag] = sequence([_item(item, members) for item in items])
+                more = True
+        if match.data:
+            found.update(match.data)  # type: ignore[arg-type]
+        return ordered(found) if more or match.data else found
+
+
+def _write(found: DataSet, places: Sequence[Place], values: Mapping[str, object]) -> None:
+    for tag, keyword, write, unknown in places:
+        value = values.get(keyword)
+        if value is None:
+            if unknown is not None:
+                found[tag] = unknown
+        elif write is not None:
+            found[tag] = write(value)  # type: ignore[arg-type]
+
+
+def _item(item: Item, members: Sequence[tuple[str, str, Writer]]) -> DataSet:
+    return {tag: write(item[name]) for name, tag, write in members if name in item}

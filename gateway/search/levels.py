@@ -1,0 +1,60 @@
+"""Which level of the information model an attribute belongs to, where the index does not say (PS3.3 A.1.4).
+
+An attribute of a module of the Patient or Study entity says the same of every instance of a study, one of the Series,
+Equipment, Frame of Reference or Synchronization modules the same of every instance of a series. All others may differ
+from instance to instance, so only a search for instances can match or return them.
+"""
+
+from __future__ import annotations
+
+from storage.attributes import Level
+
+# C.7.1.1, C.7.1.3, C.7.2.1 to C.7.2.3, and what PS3.4 lists as additional patient keys
+_STUDY = """
+AccessionNumber AdditionalPatientHistory AdmissionID AdmittingDiagnosesCodeSequence AdmittingDiagnosesDescription
+Allergies BreedRegistrationSequence ClinicalTrialProtocolEthicsCommitteeApprovalNumber
+ClinicalTrialProtocolEthicsCommitteeName ClinicalTrialProtocolID ClinicalTrialProtocolName ClinicalTrialSiteID
+ClinicalTrialSiteName ClinicalTrialSponsorName ClinicalTrialSubjectID ClinicalTrialSubjectReadingID
+ClinicalTrialTimePointDescription ClinicalTrialTimePointID ClinicalTrialTimePointTypeCodeSequence
+ConsentForClinicalTrialUseSequence ConsultingPhysicianIdentificationSequence ConsultingPhysicianName
+CountryOfResidence DeidentificationMethod DeidentificationMethodCodeSequence EthnicGroup EthnicGroupCodeSequence
+EthnicGroups GeneticModificationsSequence GroupOfPatientsIdentificationSequence IssuerOfAccessionNumberSequence
+IssuerOfAdmissionIDSequence IssuerOfClinicalTrialProtocolID IssuerOfClinicalTrialSiteID
+IssuerOfClinicalTrialSubjectID IssuerOfClinicalTrialSubjectReadingID IssuerOfClinicalTrialTimePointID
+IssuerOfPatientIDQualifiersSequence IssuerOfServiceEpisodeIDSequence LastMenstrualDate LongitudinalTemporalEventType
+LongitudinalTemporalOffsetFromEvent MeasuredAPDimension MeasuredLateralDimension MedicalAlerts MilitaryRank
+NameOfPhysiciansReadingStudy Occupation OtherClinicalTrialProtocolIDsSequence OtherPatientIDs
+OtherPatientIDsSequence OtherPatientNames PatientAge PatientAlternativeCalendar
+PatientBirthDateInAlternativeCalendar PatientBirthName PatientBirthTime PatientBodyMassIndex
+PatientBreedCodeSequence PatientBreedDescription PatientComments PatientDeathDateInAlternativeCalendar
+PatientIdentityRemoved PatientMotherBirthName PatientReligiousPreference PatientSexNeutered PatientSize
+PatientSizeCodeSequence PatientSpeciesCodeSequence PatientSpeciesDescription PatientState PatientTelephoneNumbers
+PatientWeight PhysiciansOfRecord PhysiciansOfRecordIdentificationSequence PhysiciansReadingStudyIdentificationSequence
+PregnancyStatus ProcedureCodeSequence QualityControlSubject ReasonForPerformedProcedureCodeSequence ReasonForVisit
+ReasonForVisitCodeSequence ReferencedPatientPhotoSequence ReferencedPatientSequence ReferencedStudySequence
+ReferringPhysicianIdentificationSequence RegionOfResidence RequestingService RequestingServiceCodeSequence
+ResponsibleOrganization ResponsiblePerson ResponsiblePersonRole ServiceEpisodeDescription ServiceEpisodeID
+SmokingStatus SourcePatientGroupIdentificationSequence SpecialNeeds StrainAdditionalInformation StrainCodeSequence
+StrainDescription StrainNomenclature StrainStockSequence TypeOfPatientID
+"""
+
+# C.7.3.1, C.7.3.2, C.7.4.1, C.7.4.2, C.7.5.1
+_SERIES = """
+AcquisitionTimeSynchronized AnatomicalOrientationType ClinicalTrialCoordinatingCenterName ClinicalTrialSeriesDescription
+ClinicalTrialSeriesID CommentsOnThePerformedProcedureStep DateOfInstallation DateOfLastCalibration DateOfManufacture
+DeviceSerialNumber DeviceUID FrameOfReferenceUID GantryID InstitutionAddress InstitutionalDepartmentName
+InstitutionalDepartmentTypeCodeSequence IssuerOfClinicalTrialSeriesID ManufacturerDeviceClassUID ManufacturerModelName
+NTPSourceAddress OperatorIdentificationSequence OperatorsName PatientPosition PerformedProcedureStepDescription
+PerformedProcedureStepEndDate PerformedProcedureStepEndTime PerformedProcedureStepID PerformedProtocolCodeSequence
+PerformingPhysicianIdentificationSequence PerformingPhysicianName PositionReferenceIndicator ProtocolName
+ReferencedPerformedProcedureStepSequence RelatedSeriesSequence RequestAttributesSequence SeriesDescriptionCodeSequence
+SoftwareVersions SpatialResolution SynchronizationChannel SynchronizationFrameOfReferenceUID SynchronizationTrigger
+TimeDistributionProtocol TimeOfLastCalibration TimeSource TreatmentSessionUID TriggerSourceOrType UDISequence
+"""
+
+_LEVELS: dict[str, Level] = dict.fromkeys(_STUDY.split(), Level.STUDY) | dict.fromkeys(_SERIES.split(), Level.SERIES)
+
+
+def level_of(keyword: str) -> Level:
+    """The level of an attribute by its keyword; of one in a sequence, give that of the sequence."""
+    return _LEVELS.get(keyword, Level.IMAGE)
