@@ -7,6 +7,7 @@ JPEG: ISO/IEC 10918-1 B.2.2; JPEG-LS: 14495-1 C.2.3; JPEG 2000: 15444-1 A.5, A.6
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from io import BytesIO
 
@@ -26,6 +27,8 @@ MAGIC: dict[str, bytes] = {
 }
 """How a frame of a transfer syntax starts, where that is telling."""
 
+_MARKER = re.compile(rb"\xff{1,1024}([^\xff])", re.DOTALL)
+"""A marker, with the fill bytes that may stand before it: few, so that nobody can have us read a million."""
 _JPEG_PROCESSES: dict[int, tuple[str, ...]] = {
     0xC0: ("4.50", "4.51"),
     0xC1: ("4.51",),
@@ -35,8 +38,8 @@ _JPEG_PROCESSES: dict[int, tuple[str, ...]] = {
 
 def jpeg(head: bytes) -> tuple[Codestream, tuple[str, ...]]:
     """Image header and transfer syntaxes of a JPEG or JPEG-LS codestream, the best first. Raises NotRenderable."""
-    found = read_jpeg(head)
     process, parameter = _frame_and_scan(head)
+    found = read_jpeg(head)
     if process == 0xF7:  # NEAR of the first scan is 0 where nothing is lost
         return found, _uids("4.81") if parameter else _uids("4.80", "4.81")
     if process == 0xC3:
@@ -90,22 +93,20 @@ def _frame_and_scan(head: bytes) -> tuple[int, int]:
     process = 0
     at = 2
     for _ in range(MAX_BOXES):
-        while head[at : at + 2] == b"\xff\xff":
-            at += 1
-        if at + 4 > len(head) or head[at] != 0xFF:
+        found = _MARKER.match(head, at)
+        if found is None:
             break
-        marker = head[at + 1]
+        marker, at = found[1][0], found.end()
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            at += 2
             continue
         if marker == 0xDA:
-            place = at + 5 + 2 * head[at + 4]
+            place = at + 3 + 2 * int.from_bytes(head[at + 2 : at + 3], "big")
             if process and place < len(head):
                 return process, head[place]
             break
         if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
             process = marker
-        at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
+        at += int.from_bytes(head[at : at + 2], "big")
     raise NotRenderable("the JPEG codestream has no scan")
 
 
