@@ -66,7 +66,8 @@ def tree(resources: Sequence[Resource]) -> list[Node]:
     for resource in sorted(resources, key=lambda one: one.path):
         parents = [(path, node) for path, node in whole if path != "/" and resource.path.startswith(path + "/")]
         above, parent = max(parents, key=lambda one: len(one[0])) if parents else ("", None)
-        node = Node(resource.path.removeprefix(above + "/"), list(resource.operations))
+        path = resource.path.removeprefix(above + "/") if above else resource.path
+        node = Node(path, list(resource.operations))
         whole.append((resource.path, node))
         (found if parent is None else parent.nodes).append(node)
     return found

@@ -223,8 +223,7 @@ def _opening(part: Part, boundary: str, *, first: bool) -> bytes:
     start = "" if first else "\r\n"
     location = f"Content-Location: {part.location}\r\n" if part.location else ""
     return (
-        f"{start}--{boundary}\r\nContent-Type: {part.content_type}\r\nContent-Length: {part.length}\r\n"
-        f"{location}\r\n"
+        f"{start}--{boundary}\r\nContent-Type: {part.content_type}\r\nContent-Length: {part.length}\r\n{location}\r\n"
     ).encode("latin-1")
 
 

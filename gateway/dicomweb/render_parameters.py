@@ -12,6 +12,7 @@ from gateway.render import MAX_PIXELS, View, Viewport
 THUMBNAIL = (128, 128)
 """Width and height in pixels that a thumbnail fits in, unless asked otherwise."""
 ANNOTATION_UNSUPPORTED = "The following annotation values are not supported: {}"
+PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,12}(\.[0-9]{0,12})?|\.[0-9]{1,12})([eE][+-]?[0-9]{1,2})?")
 _SIZE = re.compile(r"[0-9]{1,6}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -23,6 +24,7 @@ def view_of(asked: Parameters) -> View:
     """How the picture is to be made. Raises BadRequest."""
     window, viewport, quality = (_one(asked, name) for name in ("window", "viewport", "quality"))
     annotations_of(asked)
+    check_profile(asked)
     return View(
         window=_window(window) if window is not None else None,
         viewport=_viewport(viewport) if viewport is not None else None,
@@ -50,6 +52,15 @@ def annotations_of(asked: Parameters) -> list[str]:
     if not all(_NAME.fullmatch(name) for name in names):
         raise BadRequest("annotation", "annotation is a list of keywords: patient, technique")
     return names
+
+
+def check_profile(asked: Parameters) -> None:
+    """Raises BadRequest for a colour profile: our pictures carry none (RP-06)."""
+    text = _one(asked, "iccprofile")
+    if text is not None and text not in PROFILES:
+        raise BadRequest("iccprofile", f"iccprofile is one of {', '.join(PROFILES)}")
+    if text not in (None, "no"):
+        raise BadRequest("iccprofile", "pictures carry no colour profile; iccprofile=no is what there is")
 
 
 def _one(asked: Parameters, name: str) -> str | None:

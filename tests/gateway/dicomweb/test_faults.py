@@ -69,7 +69,7 @@ def test_a_full_object_store_is_507(service: Service) -> None:
 
 
 def test_an_object_store_that_is_down_is_503(service: Service) -> None:
-    """F-21: a retry is invited, other requests are answered."""
+    """F-21, SC-503: a retry is invited, other requests are answered."""
     service.store(SLICE)
     service.archive.objects = Failing(ObjectStoreUnavailable("http://s3.internal:9000 refused AKIASECRET"))
     answer = service.store(ct_slice("new"))

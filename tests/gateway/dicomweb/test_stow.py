@@ -115,7 +115,7 @@ def test_a_chunked_body_is_taken(service: Service) -> None:
     ],
 )
 def test_other_bodies_are_refused_with_what_is_taken(service: Service, content_type: str) -> None:
-    """STOW-02, STOW-08, S-62: 415."""
+    """STOW-02, STOW-08, SC-415, S-62: 415."""
     answer = service.client.post("/studies", content=stow_body([]), headers={"Content-Type": content_type})
     assert answer.status_code == 415
     assert 'multipart/related; type="application/dicom"' in answer.json()["accepted"]
@@ -137,7 +137,7 @@ def test_the_same_again_is_success_and_other_bytes_are_refused(service: Service)
 
 
 def test_one_bad_part_does_not_harm_the_others(service: Service) -> None:
-    """STOW-14, STOW-08, STOW-09: 202, and the part without an identity among the other failures."""
+    """STOW-14, STOW-08, STOW-09, SC-202: 202, and the part without an identity among the other failures."""
     good = series_of(3)
     parts: list[Dataset | bytes] = [good[0], b"no DICOM at all", good[1], b"", part10_bytes(good[2])[:-40]]
     answer = service.store(*parts)
@@ -151,7 +151,7 @@ def test_one_bad_part_does_not_harm_the_others(service: Service) -> None:
 
 
 def test_nothing_stored_is_a_conflict(service: Service) -> None:
-    """STOW-08: 409; S-21."""
+    """STOW-08, SC-409: 409; S-21."""
     own = ct_slice().SOPInstanceUID.encode()
     hostile = part10_bytes(ct_slice()).replace(own, b"../../etc/passwd".ljust(len(own), b"\0"))
     answer = service.store(b"no DICOM", ct_slice(StudyInstanceUID=None), hostile)
@@ -248,7 +248,7 @@ def test_too_large_an_instance_fails_by_itself(tmp_path: Path) -> None:
 
 
 def test_too_large_a_request_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    """S-50: 413 on the announced length alone, and while reading when it was not announced."""
+    """S-50, SC-413: 413 on the announced length alone, and while reading when it was not announced."""
     with serve(tmp_path, max_request_bytes=100_000) as service:
         for announced in (100_001, 10**15, 10**30):
             answer = service.raw(post_head(announced))
