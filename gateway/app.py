@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 
@@ -14,20 +14,28 @@ import uvicorn
 from starlette.routing import BaseRoute, Mount, Router
 from starlette.types import ASGIApp
 
-from gateway import http, metrics, running
+from gateway import http, metrics, running, tasks
 from gateway.delete import describe_again
 from gateway.dicomweb.catalogue import SERVICES as DICOMWEB
 from gateway.dicomweb.routes import routes as dicomweb_routes
 from gateway.dicomweb.routes import uri_routes
+from gateway.dimse.delivery import Deliveries
+from gateway.dimse.notification import Notifications
+from gateway.dimse.report import Reports
 from gateway.dimse.server import DimseServer
 from gateway.errors import GatewayError
-from gateway.http import documentation, health
+from gateway.forwarding import Feed, is_web
+from gateway.http import documentation, health, queue
 from gateway.logs import get_logger
 from gateway.rebuild import PENDING
 from gateway.settings import BadSettings, Settings, check_exposure, split_address
+from gateway.tasks import Handler, Outcome
 from gateway.ui.routes import routes as ui_routes
+from gateway.uploads import Uploads
+from gateway.workers import Workers
 from storage import Archive, open_archive
 from storage.errors import RebuildPending, StorageError
+from storage.tasks import Task
 
 log = get_logger("app")
 
@@ -89,6 +97,9 @@ class Gateway:
         # uvicorn raises the signal again once it is done; these handlers let the process go on to its clean end
         signal.signal(signal.SIGTERM, _ignore)
         signal.signal(signal.SIGINT, _ignore)
+        feed = Feed(self._archive, self._settings)
+        feed.start()
+        workers = Workers(self._archive, handlers(self._archive, self._settings), feed.advance)
         listener = _listen(self._settings.http)
         try:
             dimse = DimseServer(self._archive, self._settings)
@@ -110,6 +121,7 @@ class Gateway:
             log.info("ready", http=url, dimse=f"{host}:{port}")
             stopper.start()
             keeper.start()
+            workers.start()
 
         server = _Server(_config(self._app(port), self._settings), started, self._stopping.set)
         try:
@@ -117,6 +129,7 @@ class Gateway:
         finally:
             running.withdraw(self._settings.data)
             self._stopping.set()
+            workers.stop(self._settings.grace)
             if stopper.is_alive():
                 stopper.join(self._settings.grace + 5)
             log.info("stopped")
@@ -131,7 +144,8 @@ class Gateway:
             *health.routes(checks),
             Mount("/dicomweb", routes=dicomweb_routes(self._archive, self._settings)),
             *uri_routes(self._archive, self._settings),
-            *documentation.routes([*DICOMWEB, health.SERVICE], gantry_version()),
+            *queue.routes(self._archive, self._settings),
+            *documentation.routes([*DICOMWEB, queue.SERVICE, health.SERVICE], gantry_version()),
             *ui_routes(aet=self._settings.aet, dimse_port=dimse_port),
         ]
         return http.middleware(Router(routes, redirect_slashes=False), self._settings)
@@ -158,6 +172,20 @@ class Gateway:
                     swept = time.monotonic()
             except (StorageError, GatewayError) as error:
                 log.warning("housekeeping", error=type(error).__name__)
+
+
+def handlers(archive: Archive, settings: Settings) -> dict[str, Handler]:
+    """Who does which kind of tasks."""
+    deliveries, uploads = Deliveries(archive, settings), Uploads(archive, settings)
+
+    def forward(batch: Sequence[Task]) -> Generator[Outcome, None, None]:
+        return (uploads if is_web(batch[0].target) else deliveries)(batch)
+
+    return {
+        tasks.FORWARD: forward,
+        tasks.COMMITMENT: Reports(archive, settings),
+        tasks.NOTIFICATION: Notifications(archive, settings),
+    }
 
 
 class _Server(uvicorn.Server):

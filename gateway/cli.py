@@ -9,13 +9,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
 
+from gateway.errors import GatewayError
 from gateway.logs import configure
 from gateway.settings import BadSettings, Settings, load
 from storage.errors import IndexBusy, RebuildPending, SchemaRefused, StorageError
@@ -29,6 +33,8 @@ app = typer.Typer(
 )
 index_app = typer.Typer(help="Look after the index.", no_args_is_help=True)
 app.add_typer(index_app, name="index")
+queue_app = typer.Typer(help="Look at the tasks that wait: forwarding, reports, notifications.", no_args_is_help=True)
+app.add_typer(queue_app, name="queue")
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 output = Console(highlight=False, soft_wrap=True)
 
@@ -127,6 +133,77 @@ def import_command(
     raise typer.Exit(1 if summary.refused else 0)
 
 
+@app.command()
+def send(
+    study: Annotated[str, typer.Argument(help="Study Instance UID.", metavar="STUDY")],
+    to: Annotated[str, typer.Option("--to", help="AE title of a peer, or URL of a forwarding rule.", metavar="PEER")],
+    series: Annotated[str | None, typer.Option("--series", help="Only this Series Instance UID.")] = None,
+    instance: Annotated[str | None, typer.Option("--instance", help="Only this SOP Instance UID.")] = None,
+    data: Data = None,
+    objects: Objects = None,
+    index: IndexUrl = None,
+    config: Config = None,
+) -> None:
+    """Send a study to another node; the running gateway does it where one runs on the data folder."""
+    from gateway.queueing import opened
+
+    with _exit_codes():
+        settings = _load({"data": data, "objects": objects, "index": index}, config)
+        with opened(settings) as queue:
+            sent, failed, queued = queue.send(to, study, series, instance)
+    if queued:
+        output.print(f"{queued} instances queued for {to}; see `gantry queue list`", markup=False)
+    else:
+        output.print(f"{sent} instances sent, {failed} failed", markup=False)
+    raise typer.Exit(1 if failed else 0)
+
+
+Ids = Annotated[list[int] | None, typer.Argument(help="Numbers of tasks; none: all that failed.", metavar="[ID]...")]
+
+
+@queue_app.command("list")
+def queue_list(data: Data = None, index: IndexUrl = None, config: Config = None) -> None:
+    """Show the tasks that are not done yet."""
+    from gateway.queueing import opened
+
+    with _exit_codes(), opened(_load({"data": data, "index": index}, config)) as queue:
+        found = queue.tasks()
+    if not found:
+        output.print("nothing waits")
+        return
+    table = Table("id", "kind", "target", "state", "attempts", "due", "error", box=None)
+    for task in found:
+        due = "" if task["state"] == "failed" else _moment(task["due_at"])
+        row = (task["id"], task["kind"], task["target"], task["state"], task["attempts"], due, task["error"])
+        table.add_row(*(escape(str(cell)) for cell in row))
+    output.print(table)
+
+
+@queue_app.command("retry")
+def queue_retry(ids: Ids = None, data: Data = None, index: IndexUrl = None, config: Config = None) -> None:
+    """Try tasks again at once, also those that were given up."""
+    from gateway.queueing import opened
+
+    with _exit_codes(), opened(_load({"data": data, "index": index}, config)) as queue:
+        output.print(f"{queue.retry(ids or None)} tasks are due again")
+
+
+@queue_app.command("drop")
+def queue_drop(
+    ids: Annotated[
+        list[int] | None, typer.Argument(help="Numbers of tasks; none: all given up.", metavar="[ID]...")
+    ] = None,
+    data: Data = None,
+    index: IndexUrl = None,
+    config: Config = None,
+) -> None:
+    """Forget tasks."""
+    from gateway.queueing import opened
+
+    with _exit_codes(), opened(_load({"data": data, "index": index}, config)) as queue:
+        output.print(f"{queue.drop(ids or None)} tasks dropped")
+
+
 @index_app.command("rebuild")
 def index_rebuild(data: Data = None, objects: Objects = None, index: IndexUrl = None, config: Config = None) -> None:
     """Make the index again from the stored objects. Goes on where an interrupted rebuild stopped."""
@@ -167,8 +244,12 @@ def _exit_codes() -> Iterator[None]:
         _fail(3, str(error))
     except IndexBusy as error:
         _fail(4, f"{error}; stop it first")
-    except StorageError as error:
+    except (StorageError, GatewayError) as error:
         _fail(1, str(error))
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _fail(code: int, message: str) -> NoReturn:

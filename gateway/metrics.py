@@ -26,6 +26,8 @@ OPERATION_SECONDS = Histogram(
     ("command",),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+TASKS = Gauge("gantry_tasks", "Tasks in the queue: forwarding, reports, notifications.", ("kind", "state"))
+TASKS_DONE = Counter("gantry_tasks_done", "Attempts at tasks, by kind and outcome.", ("kind", "outcome"))
 GARBAGE_COLLECTED = Counter("gantry_garbage_collected", "Objects of deleted or superseded instances removed.")
 ORPHANS_REMOVED = Counter("gantry_orphans_removed", "Objects removed that nothing named.")
 RENDITIONS_MADE = Counter("gantry_renditions_made", "Renditions made because none was kept: transcodings, pictures.")

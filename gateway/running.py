@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import urllib3
 
-from gateway.errors import GatewayError, Refused, Unavailable
+from gateway.errors import BadRequest, GatewayError, NotFound, Refused, Unavailable
 
 FILE = "gateway.json"
 BOUNDARY = "gantry-import-3f1d0a52b6c84e0f"
@@ -61,6 +61,30 @@ class Running:
         if answer.status == 200:
             return "stored"
         raise _refusal(answer)
+
+
+def ask(http_url: str, token: str | None, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What the running gateway answers to GET, or with a `body` to POST. Raises BadRequest, NotFound, Unavailable."""
+    headers = {"Accept": "application/json", "Content-Type": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    data = None if body is None else json.dumps(body)
+    try:
+        answer = urllib3.request(
+            "GET" if body is None else "POST", http_url + path, body=data, headers=headers, timeout=60, retries=False
+        )
+    except urllib3.exceptions.HTTPError as error:
+        raise Unavailable("the running gateway does not answer") from error
+    try:
+        found: dict[str, Any] = json.loads(answer.data)
+    except ValueError:
+        found = {}
+    if answer.status == 200:
+        return found
+    detail = str(found.get("detail", f"the running gateway answered {answer.status}"))
+    if answer.status == 400:
+        raise BadRequest(str(found.get("parameter", "")), detail)
+    raise NotFound(detail) if answer.status == 404 else Unavailable(detail)
 
 
 def _multipart(stream: BinaryIO) -> Iterator[bytes]:

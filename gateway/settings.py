@@ -50,6 +50,19 @@ class Peer(BaseModel):
         min_length=1,
         description="Its TLS certificate: SHA-256 fingerprint, or a name in it. Nobody else may call under its title.",
     )
+    notify: bool = Field(False, description="Tell it when a study is available (Instance Availability Notification).")
+
+
+class Forward(BaseModel):
+    """A forwarding rule: what is stored from now on, and fulfils all conditions, is sent on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    to: str = Field(description="AE title of a peer, or base URL of a DICOMweb service (https://host/dicomweb).")
+    modality: tuple[str, ...] = Field((), description="Only these modalities.")
+    sop_class: tuple[str, ...] = Field((), description="Only these SOP Class UIDs.")
+    calling_aet: tuple[str, ...] = Field((), description="Only what these AE titles have sent by C-STORE.")
+    token: str | None = Field(None, repr=False, description="Bearer token for a DICOMweb service.")
 
 
 class Settings(BaseSettings):
@@ -91,6 +104,10 @@ class Settings(BaseSettings):
     )
     require_called_aet: bool = Field(True, description="Refuse associations that call another AE title than AET.")
     peers: tuple[Peer, ...] = Field((), description="Known DICOM nodes ([[peers]] in the TOML file).")
+    forward: tuple[Forward, ...] = Field((), description="Forwarding rules ([[forward]] in the TOML file).")
+    study_quiet: float = Field(
+        60.0, ge=0, description="Seconds without a new instance after which a study counts as complete."
+    )
     max_associations: int = Field(100, ge=1, le=10_000, description="DICOM associations open at the same time.")
     accept_unknown_classes: bool = Field(True, description="Store private and unknown SOP classes too.")
     max_object_bytes: int = Field(16 * GIB, ge=1024, description="Largest instance that is accepted, in bytes.")
@@ -160,6 +177,14 @@ class Settings(BaseSettings):
         if value or info.field_name != "dimse_tls":
             split_address(value)
         return value
+
+    @model_validator(mode="after")
+    def _targets(self) -> Self:
+        known = {peer.aet for peer in self.peers}
+        for rule in self.forward:
+            if not rule.to.startswith(("http://", "https://")) and rule.to not in known:
+                raise ValueError("forward: a rule's target is neither a URL nor the AE title of a peer")
+        return self
 
     @model_validator(mode="after")
     def _certificate(self) -> Self:

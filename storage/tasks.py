@@ -13,8 +13,9 @@ looked at."""
 class NewTask:
     """A task to be entered. `kind` says what to do and `target` for whom; `payload` is whatever the doer needs.
 
-    `key` is unique: entering a task again changes nothing, or with `postpone` moves one that waits to the new `due_at`
-    (seconds since the epoch). `claimed` enters it as running: by the caller itself, until it is due.
+    `key` is unique: entering a task again changes nothing, or with `postpone` has it wait until the new `due_at`
+    (seconds since the epoch), even while it is being done: then it is done once more. `claimed` enters it as running:
+    by the caller itself, until it is due.
     """
 
     kind: str

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE
+from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, N_ACTION
 from pynetdicom.service_class import ServiceClass
 
 from gateway.dimse.c_find import FindService
 from gateway.dimse.c_get import GetService
 from gateway.dimse.c_move import MoveService
-from gateway.dimse.classes import GET_CLASSES, MOVE_CLASSES
+from gateway.dimse.classes import COMMITMENT, GET_CLASSES, MOVE_CLASSES
 from gateway.dimse.limits import Limits
+from gateway.dimse.n_action import CommitmentService
 from gateway.dimse.negotiation import FIND_CLASSES
 from gateway.settings import Settings
 from storage.archive import Archive
@@ -39,4 +40,6 @@ class Services:
         if isinstance(request, C_MOVE) and abstract_syntax in MOVE_CLASSES:
             top = MOVE_CLASSES[abstract_syntax]
             return MoveService(association, self._archive, top, self._settings, self._limits)
+        if isinstance(request, N_ACTION) and abstract_syntax == COMMITMENT:
+            return CommitmentService(association, self._archive, self._settings)
         return None

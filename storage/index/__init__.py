@@ -122,10 +122,10 @@ class Index(Protocol):
         """
 
     def done(self, ids: Sequence[int]) -> None:
-        """These tasks are done: forget them."""
+        """These claimed tasks are done: forget them, but for those that were entered again meanwhile."""
 
     def fail(self, ids: Sequence[int], error: str, due_at: float | None) -> None:
-        """An attempt failed: wait until `due_at`, or (None) give up."""
+        """An attempt at claimed tasks failed: wait until `due_at`, or (None) give up."""
 
     def release(self, ids: Sequence[int], due_at: float) -> None:
         """Give claimed tasks back, to wait until `due_at`, without counting an attempt."""

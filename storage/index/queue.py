@@ -110,7 +110,7 @@ class Queue:
 
     def done(self, ids: Sequence[int]) -> None:
         """See `Index.done`."""
-        self._each(ids, lambda some: delete(task).where(task.c.id.in_(some)))
+        self._each(ids, lambda some: delete(task).where(task.c.id.in_(some), task.c.state == RUNNING))
 
     def fail(self, ids: Sequence[int], error: str, due_at: float | None) -> None:
         """See `Index.fail`."""
@@ -126,7 +126,10 @@ class Queue:
 
     def release(self, ids: Sequence[int], due_at: float) -> None:
         """See `Index.release`."""
-        self._each(ids, lambda some: update(task).where(task.c.id.in_(some)).values(state=WAITING, due_at=due_at))
+        running = task.c.state == RUNNING
+        self._each(
+            ids, lambda some: update(task).where(task.c.id.in_(some), running).values(state=WAITING, due_at=due_at)
+        )
 
     def hurry(self, kind: str, target: str, now: float) -> None:
         """See `Index.hurry`."""
@@ -224,8 +227,8 @@ class Queue:
         if connection.execute(made).one_or_none() is not None:
             return 1
         if new.postpone:
-            waiting = (task.c.key == new.key, task.c.state == WAITING)
-            connection.execute(update(task).where(*waiting).values(due_at=new.due_at, payload=new.payload))
+            again = {"state": WAITING, "due_at": new.due_at, "payload": new.payload}
+            connection.execute(update(task).where(task.c.key == new.key).values(again))
         return 0
 
     def _each(self, ids: Sequence[int], statement: Callable[[list[int]], Executable]) -> int:
