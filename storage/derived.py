@@ -4,7 +4,11 @@ They lie in a folder on the local disk, beside the spool, and not in the object 
 milliseconds to seconds to make; a put and a get of an S3-compatible store cost several of the first, an object store
 has no time of last use to evict by, and would have to be listed to know its size. Gateways that share a store each keep
 what their own clients ask for. The folder may be emptied at any time, and may be used by several processes: a file
-appears whole, by a rename after its bytes are durable, and one that is evicted stays readable for whoever has it open.
+appears whole, by a rename, and one that is evicted stays readable for whoever has it open.
+
+Nothing is flushed to the disk on purpose: that would cost more than most files take to make, and hold up those who
+store. A file outlives the processes of this machine, not the machine: after a crash of the system some could be there
+in part. So they lie in a folder with the name of the present boot, and those of earlier ones are removed.
 
 A file is named by a hash of its key, and holds nothing else that says whose it is. The key holds everything that the
 bytes depend on, so no file is ever out of date.
@@ -16,8 +20,10 @@ import hashlib
 import io
 import itertools
 import os
+import shutil
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
@@ -68,6 +74,7 @@ class Derived:
         self, folder: Path, max_bytes: int, *, at_once: int | None = None, patience: float = 60.0, reserve: int = 0
     ) -> None:
         self.folder = folder
+        self._home = folder / _boot()
         self.max_bytes = max_bytes
         self._reserve = reserve
         self._patience = patience
@@ -123,7 +130,7 @@ class Derived:
     # ------------------------------------------------------------ one file
 
     def _path(self, name: str) -> Path:
-        return self.folder / name[:2] / name
+        return self._home / name[:2] / name
 
     def _find(self, name: str) -> DerivedFile | None:
         try:
@@ -160,9 +167,10 @@ class Derived:
             part.path.unlink(missing_ok=True)
 
     def _create(self, name: str) -> _Part:
-        part = self.folder / f"{os.getpid()}-{next(self._numbers)}-{name[:8]}.part"
+        part = self._home / f"{os.getpid()}-{next(self._numbers)}-{name[:8]}.part"
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._home.mkdir(exist_ok=True, mode=0o700)
             return _Part(part, self._check_room)
         except OSError as error:
             raise spool_error(error) from error
@@ -173,10 +181,11 @@ class Derived:
         size = max(result.length, LEAST)
         if size <= self.max_bytes:
             try:
-                os.fdatasync(part.fileno())
                 path = self._path(name)
                 path.parent.mkdir(exist_ok=True, mode=0o700)
                 part.path.replace(path)
+            except FileNotFoundError:  # the folder was taken away meanwhile; what was made is good all the same
+                return result
             except OSError as error:
                 raise spool_error(error) from error
             self._count(size)
@@ -232,13 +241,16 @@ class Derived:
             self._sweeping.release()
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
-        """Time of last use, size and path of each file. Parts of processes that are no more are removed on the way."""
+        """Time of last use, size and path of each file. What earlier boots and processes left is removed on the way."""
+        for folder in list(self.folder.glob("????????-????-????-????-????????????")):
+            if folder != self._home:
+                shutil.rmtree(folder, ignore_errors=True)
         old = time.time() - _PART_AGE
-        for path in list(self.folder.glob("*.part")):
+        for path in list(self._home.glob("*.part")):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < old:
                     path.unlink()
-        for path in self.folder.glob("??/*"):
+        for path in self._home.glob("??/*"):
             with suppress(FileNotFoundError):
                 facts = path.stat()
                 yield facts.st_mtime, max(facts.st_size, LEAST), path
@@ -268,6 +280,14 @@ class _Part(io.FileIO):
             if error.errno in NO_SPACE:
                 raise ObjectStoreFull("no room for a derived file") from error
             raise spool_error(error) from error
+
+
+def _boot() -> str:
+    """A UUID that is another after each start of the system."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return str(uuid.uuid4())
 
 
 def _private(path: str, flags: int) -> int:

@@ -6,6 +6,7 @@ import struct
 import zlib
 from typing import BinaryIO, Protocol
 
+from gateway.dicom.compress import DEFLATE_LEVEL
 from gateway.dicom.elements import Element
 from gateway.dicom.native import swap
 from gateway.dicom.vr import SHORT_FORM, WIDTH
@@ -33,7 +34,7 @@ class Deflating:
 
     def __init__(self, out: Sink) -> None:
         self._out = out
-        self._machine = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        self._machine = zlib.compressobj(DEFLATE_LEVEL, wbits=-zlib.MAX_WBITS)
         self._length = 0
 
     def write(self, data: bytes, /) -> None:

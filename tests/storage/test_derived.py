@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -234,12 +235,17 @@ def test_tidying_removes_what_was_not_used_and_what_a_crash_left(derived: Derive
     derived.get("b", writes(b"22"))
     now = time.time()
     used_at(derived, [now - 5000, now - 10])
+    (home,) = derived.folder.iterdir()
     for name, age in (("7-0-dead.part", 200_000), ("8-0-live.part", 100)):
-        (derived.folder / name).write_bytes(b"333")
-        os.utime(derived.folder / name, (now - age, now - age))
+        (home / name).write_bytes(b"333")
+        os.utime(home / name, (now - age, now - age))
+    earlier = derived.folder / "00000000-0000-4000-8000-000000000000" / "ab"
+    earlier.mkdir(parents=True)
+    (earlier / "of an earlier boot").write_bytes(b"4444")
     assert derived.tidy(older_than=1000) == 1
     assert sorted(path.suffix for path in files(derived.folder)) == ["", ".part"]
-    assert (derived.folder / "8-0-live.part").exists()
+    assert (home / "8-0-live.part").exists()
+    assert not earlier.parent.exists()
     assert content(derived.get("b", refuses)) == b"22"
 
 
@@ -250,10 +256,14 @@ def test_the_folder_may_be_emptied_or_taken_away_at_any_time(derived: Derived) -
     assert content(derived.get("key", writes(b"y"))) == b"y"
     for path in files(derived.folder):
         path.unlink()
-    for folder in derived.folder.iterdir():
-        folder.rmdir()
-    derived.folder.rmdir()
+    shutil.rmtree(derived.folder)
     assert content(derived.get("key", writes(b"z"))) == b"z"
+
+    def make(out: BinaryIO) -> None:
+        shutil.rmtree(derived.folder)
+        out.write(b"meanwhile")
+
+    assert content(derived.get("other", make)) == b"meanwhile"
 
 
 def test_a_disk_below_the_reserve_gives_up_derived_files_first(tmp_path: Path) -> None:
