@@ -202,17 +202,13 @@ class Derived:
         if look:
             self._sweep()
 
-    def _check_room(self) -> None:
+    def _check_room(self, descriptor: int) -> None:
         """Called from time to time while a file is written. Raises ObjectStoreFull."""
-        if self._free() >= self._reserve:
+        if not self._reserve or _free(descriptor) >= self._reserve:
             return
         self._sweep(budget=0)
-        if self._free() < self._reserve:
+        if _free(descriptor) < self._reserve:
             raise ObjectStoreFull("less than the reserve is free")
-
-    def _free(self) -> int:
-        facts = os.statvfs(self.folder)
-        return facts.f_bavail * facts.f_frsize
 
     def _sweep(self, not_before: float = 0.0, budget: int | None = None) -> int:
         """Remove files last used before `not_before`, and the oldest beyond the budget. One thread at a time."""
@@ -259,7 +255,7 @@ class Derived:
 class _Part(io.FileIO):
     """A file being made. `abandoned` lets what is still written to it go nowhere."""
 
-    def __init__(self, path: Path, check_room: Callable[[], None]) -> None:
+    def __init__(self, path: Path, check_room: Callable[[int], None]) -> None:
         super().__init__(path, "x+", opener=_private)
         self.path = path
         self.abandoned = False
@@ -273,13 +269,19 @@ class _Part(io.FileIO):
         self._until_look -= size
         if self._until_look < 0:
             self._until_look = _LOOK_EVERY
-            self._check_room()
+            self._check_room(self.fileno())
         try:
             return super().write(data)  # type: ignore[arg-type]
         except OSError as error:
             if error.errno in NO_SPACE:
                 raise ObjectStoreFull("no room for a derived file") from error
             raise spool_error(error) from error
+
+
+def _free(descriptor: int) -> int:
+    """Bytes that are free on the disk of an open file."""
+    facts = os.statvfs(descriptor)
+    return facts.f_bavail * facts.f_frsize
 
 
 def _boot() -> str:
