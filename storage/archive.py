@@ -25,7 +25,7 @@ from storage.objects import ObjectInfo, ObjectStore
 from storage.query import Query
 from storage.records import Change, InstanceRecord, Located, Page
 from storage.spool import Spool
-from storage.versions import OBJECTS, new_version, object_key, version_of, version_time
+from storage.versions import OBJECTS, instance_of, new_version, object_key, version_of, version_time
 
 TOMBS = "tomb/"
 DAY = 86400.0
@@ -187,7 +187,7 @@ class Archive:
 
     def stored(self, after: str = "") -> Iterator[list[ObjectInfo]]:
         """All received objects after key `after`: one list an instance, its versions oldest first."""
-        for _, versions in groupby(self.objects.keys(OBJECTS, after), key=lambda info: info.key.rpartition("/")[0]):
+        for _, versions in groupby(self.objects.keys(OBJECTS, after), key=lambda info: instance_of(info.key)):
             yield list(versions)
 
     def bury(self, key: str, tomb: str) -> None:

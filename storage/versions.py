@@ -38,11 +38,19 @@ OBJECTS = "obj/"
 
 
 def object_key(sop_uid: str, version: str) -> str:
-    """Where version `version` of an instance is kept. Holds a hash, so nothing of the UID reaches a path."""
+    """Where version `version` of an instance is kept. Holds a hash, so nothing of the UID reaches a path.
+
+    Few folders with many objects each: an object that needs no folder of its own has one name less to be synced.
+    """
     name = hashlib.sha256(sop_uid.encode()).hexdigest()
-    return f"{OBJECTS}{name[:2]}/{name[:32]}/{version}.dcm"
+    return f"{OBJECTS}{name[:2]}/{name[:32]}-{version}.dcm"
 
 
 def version_of(key: str) -> str:
     """The version in an object key."""
-    return key.rpartition("/")[2].removesuffix(".dcm")
+    return key.rpartition("-")[2].removesuffix(".dcm")
+
+
+def instance_of(key: str) -> str:
+    """What the keys of all versions of an instance begin with."""
+    return key.rpartition("-")[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 
-from storage.versions import new_version, object_key, version_of, version_time
+from storage.versions import instance_of, new_version, object_key, version_of, version_time
 
 
 def test_a_version_is_a_uuid_of_version_7_that_tells_its_time() -> None:
@@ -25,3 +25,5 @@ def test_a_key_holds_no_uid_and_gives_its_version_back() -> None:
     key = object_key("1.2.3/../../etc", version)
     assert ".." not in key and "1.2.3" not in key
     assert version_of(key) == version
+    assert instance_of(key) == instance_of(object_key("1.2.3/../../etc", new_version()))
+    assert instance_of(key) != instance_of(object_key("1.2.4", version))

@@ -22,7 +22,7 @@ from uuid import uuid4
 
 from storage.errors import ObjectDamaged, ObjectMissing, ObjectStoreError, ObjectStoreUnavailable
 from storage.objects import CHUNK, ObjectInfo, check_key, check_span
-from storage.objects.filesystem.tree import FILE, FOLDER, FULL, Tree, reading, writing
+from storage.objects.filesystem.tree import FILE, FOLDER, FULL, STAYING, Tree, reading, writing
 
 _UNFINISHED = ".unfinished"
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -166,8 +166,8 @@ class FolderStore:
                     self._tree.prune(folders)
                 raise
             else:
-                # Folders right above objects come and go; the few above them stay, and need no second look.
-                self._known.update(path for path in unsure if path != folders)
+                # Folders deep below come and go; the few at the top stay, and need no second look.
+                self._known.update(path for path in unsure if path.count("/") < STAYING)
                 return
 
     def _move(self, key: str, source: Path, file: int) -> bool:

@@ -24,6 +24,8 @@ from storage.errors import (
 )
 from storage.objects import ObjectInfo, is_key
 
+STAYING = 2
+"""Levels of folders, from the top, that are never removed."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMLINK, errno.EMFILE, errno.ENFILE})
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not hold us up
@@ -134,9 +136,9 @@ class Tree:
                 os.close(descriptor)
 
     def prune(self, folders: str) -> None:
-        """Remove the last of `folders` when it is empty. Not one at the top: those are few, and stay."""
+        """Remove the last of `folders` when it is empty. Not one of the upper levels: those are few, and stay."""
         above, _, last = folders.rpartition("/")
-        if above:
+        if folders.count("/") >= STAYING:
             folder = self.folder(above)
             try:
                 os.rmdir(last, dir_fd=folder)

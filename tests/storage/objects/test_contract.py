@@ -64,7 +64,7 @@ def put(store: ObjectStore, tmp_path: Path) -> Put:
 def fresh_key() -> str:
     """A key of the form that received objects get."""
     digest = hashlib.sha256(uuid4().bytes).hexdigest()
-    return f"obj/{digest[:2]}/{digest[:32]}/{uuid4()}.dcm"
+    return f"obj/{digest[:2]}/{digest[:32]}-{uuid4().hex}.dcm"
 
 
 def test_what_was_put_is_read_byte_for_byte(store: ObjectStore, put: Put) -> None:

@@ -114,6 +114,18 @@ def test_bytes_then_name_then_names_above_are_on_the_disk_before_put_returns(
     assert len(disk.kept) == 3
 
 
+def test_an_object_beside_others_needs_two_syncs(store: FolderStore, tmp_path: Path, disk: Disk) -> None:
+    """F-02: with keys as received objects have them, of the file and of its folder, which stays when it is empty."""
+    first, second, third = (f"obj/ab/0123-{number}.dcm" for number in range(3))
+    put(store, tmp_path / "1.part", first)
+    disk.kept.clear()
+    put(store, tmp_path / "1.part", second)
+    store.delete(first)
+    store.delete(second)
+    put(store, tmp_path / "1.part", third)
+    assert disk.kept == [str(tmp_path / "1.part"), str(tmp_path / "data" / "obj" / "ab")] * 2
+
+
 def test_a_folder_that_another_process_made_is_not_taken_to_be_on_the_disk(
     store: FolderStore, tmp_path: Path, disk: Disk
 ) -> None:
