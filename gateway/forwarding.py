@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from io import BytesIO
 
 import orjson
 
 from gateway.caller import Caller
-from gateway.dicom.elements import read_elements
 from gateway.dicom.header import Header
-from gateway.dicom.part10 import PREAMBLE, parse_head
-from gateway.errors import BadRequest, Damaged, NotFound
+from gateway.dicom.part10 import source_aet
+from gateway.errors import BadRequest, GatewayError, NotFound, Unavailable
 from gateway.logs import get_logger
 from gateway.retrieve import find, header, reading
 from gateway.settings import Forward, Settings
@@ -30,7 +28,7 @@ log = get_logger(__name__)
 
 MARK = "forwarding"
 PAGE = 500
-_MODALITY, _SOURCE_AET = 0x00080060, 0x00020016
+_MODALITY = 0x00080060
 
 
 class Feed:
@@ -114,13 +112,7 @@ class _Facts:
     def source_aet(self) -> str:
         """The AE title that sent it by C-STORE; empty for what came by the web."""
         with reading():
-            data = self._archive.read(self.located, 0, min(self.located.size, 4096))
-        parsed = parse_head(data)
-        if parsed is None:
-            return ""
-        elements = read_elements(BytesIO(data), PREAMBLE, parsed[1], implicit=False, little_endian=True)
-        values = [one.value or b"" for one in elements if one.tag == _SOURCE_AET]
-        return values[0].decode("ascii", "replace").strip(" \0") if values else ""
+            return source_aet(self._archive.read(self.located, 0, min(self.located.size, 1024)))
 
 
 def _applies(rule: Forward, facts: _Facts) -> bool:
@@ -130,8 +122,10 @@ def _applies(rule: Forward, facts: _Facts) -> bool:
         if rule.modality and facts.modality not in rule.modality:
             return False
         return not rule.calling_aet or facts.source_aet in rule.calling_aet
-    except Damaged:  # it could not be sent either
-        log.error("not_forwarded", sop_uid=facts.located.sop_uid, reason="damaged")
+    except Unavailable:
+        raise
+    except GatewayError as error:  # of no use to anyone, and no reason to hold up the others
+        log.error("not_forwarded", sop_uid=facts.located.sop_uid, reason=error.reason)
         return False
 
 

@@ -78,13 +78,16 @@ class Workers:
             thread.join(max(0.0, until - time.monotonic()))
 
     def _run(self) -> None:
+        trouble = ""
         while not self._stopping.is_set():
             try:
                 self._feed()
                 self._dispatch()
                 self._count()
+                trouble = ""
             except (StorageError, GatewayError) as error:
-                log.warning("tasks_wait", error=type(error).__name__)
+                if trouble != (trouble := type(error).__name__):  # once, not every second
+                    log.warning("tasks_wait", error=trouble)
             self._awake.wait(self._poll)
             self._awake.clear()
 

@@ -80,6 +80,22 @@ def parse_head(data: bytes) -> tuple[FileMeta, int] | None:
     return FileMeta(_uid(values.get(0x0002, b"")), _uid(values.get(0x0003, b"")), uid), at
 
 
+def source_aet(head: bytes) -> str:
+    """The AE title that `build_head` was given, from the head that it made; '' when that was none."""
+    at = PREAMBLE
+    while at + 8 <= len(head):
+        group, number, code, length = _SHORT.unpack_from(head, at)
+        if group != 2 or number > 0x0016:
+            break
+        start = at + (12 if code in LONG_FORM else 8)
+        if code in LONG_FORM:
+            (length,) = _LONG.unpack_from(head, at + 8)
+        if number == 0x0016:
+            return _text(head[start : start + length])
+        at = start + length
+    return ""
+
+
 def _complete(values: dict[int, bytes], at: int) -> bool:
     """Whether a group length has to be believed: a deflated data set may start with the bytes of group 0002."""
     length = values.get(0x0000, b"")

@@ -17,6 +17,7 @@ from gateway.dicom.part10 import (
     FileMeta,
     build_head,
     parse_head,
+    source_aet,
 )
 from gateway.dicom.uids import DEFLATED_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, is_uid
 from gateway.errors import NotUnderstood
@@ -177,3 +178,9 @@ def test_mutations_are_parsed_or_not_understood(data: st.DataObject) -> None:
     if parsed is not None:
         assert is_uid(parsed[0].transfer_syntax_uid)
         assert parsed[1] <= len(head)
+
+
+@pytest.mark.parametrize("title", ["CT1", "", "SIXTEEN LETTERS."])
+def test_the_sender_can_be_read_from_the_head_again(title: str) -> None:
+    head = build_head(FileMeta("1.2.3", "1.2.3.4", "1.2.840.10008.1.2.1"), title)
+    assert source_aet(head) == source_aet(head + b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100") == title

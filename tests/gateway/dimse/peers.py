@@ -76,7 +76,10 @@ class Node:
 
 @contextmanager
 def node(
-    classes: Sequence[str] = (CT, MR, SC), syntaxes: Sequence[str] = (EXPLICIT, IMPLICIT), max_pdu: int = 65536
+    classes: Sequence[str] = (CT, MR, SC),
+    syntaxes: Sequence[str] = (EXPLICIT, IMPLICIT),
+    max_pdu: int = 65536,
+    port: int = 0,
 ) -> Iterator[Node]:
     """A running node."""
     ae = AE("NODE")
@@ -86,7 +89,7 @@ def node(
         ae.add_supported_context(uid, list(syntaxes))
     made = Node()
     handlers = [(evt.EVT_C_STORE, made.store), (evt.EVT_CONN_OPEN, made.connected)]
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)  # type: ignore[arg-type]
+    server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)  # type: ignore[arg-type]
     assert server is not None
     made.port = server.socket.getsockname()[1]  # type: ignore[union-attr]
     try:
