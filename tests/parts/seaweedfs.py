@@ -37,7 +37,7 @@ def run(folder: Path) -> Iterator[S3Server]:
         "master.electionTimeout": "1s",
         "volume.port": volume,
         "volume.port.grpc": grpc[1],
-        "volume.max": 200,  # a bucket takes several volumes
+        "volume.max": 10000,  # a bucket takes volumes of its own
         "volume.minFreeSpace": 1,
         "volume.preStopSeconds": 0,
         "filer": "true",
@@ -55,8 +55,10 @@ def run(folder: Path) -> Iterator[S3Server]:
         "s3.allowedOrigins": "",
     }
     command = [str(weed), "-logtostderr=true", "server", *(f"-{name}={value}" for name, value in options.items())]
+    # One volume for a bucket, not seven: tests make many buckets.
+    environment = {"HOME": str(folder), "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
     # In its own folder, so that it reads nobody's filer.toml; it lingers when told to stop and has nothing to lose.
-    with background(command, log, cwd=folder, env={"HOME": str(folder)}, patience=1.0) as process:
+    with background(command, log, cwd=folder, env=environment, patience=1.0) as process:
         wait_until(
             lambda: answers(f"http://127.0.0.1:{s3}/healthz") and has_volumes(master), "SeaweedFS", process, log, 90
         )
