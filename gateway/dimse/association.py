@@ -14,20 +14,18 @@ from uuid import uuid4
 from pynetdicom import evt
 from pynetdicom._globals import MODE_ACCEPTOR
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_ECHO, C_STORE
 from pynetdicom.pdu_primitives import A_ASSOCIATE, A_RELEASE
-from pynetdicom.service_class import (
-    ServiceClass,
-    StorageServiceClass,
-    VerificationServiceClass,
-)
+from pynetdicom.service_class import ServiceClass
 from structlog.contextvars import bound_contextvars
 
+from gateway import metrics
 from gateway.caller import Caller
-from gateway.dimse.messages import Messages
+from gateway.dimse import commands
+from gateway.dimse.messages import Messages, Request
 from gateway.dimse.negotiation import VERIFICATION, Negotiation, Policy, Rejection
 from gateway.dimse.provider import TRANSFER, Provider, deadline
 from gateway.dimse.requests import ProtocolError
+from gateway.dimse.statuses import SUCCESS
 from gateway.dimse.transport import Connection, PeerLost, Woken
 from gateway.logs import get_logger
 
@@ -58,7 +56,7 @@ class Registry(Protocol):
 class Services(Protocol):
     """The services of an association."""
 
-    def find(self, association: Acceptor, request: DIMSEPrimitive, abstract_syntax: str) -> ServiceClass | None:
+    def find(self, association: Acceptor, request: Request, abstract_syntax: str) -> ServiceClass | None:
         """The one that answers this request; None when there is no such operation on this presentation context."""
 
 
@@ -210,24 +208,37 @@ class Acceptor(Association):
                 return "aborted"
         return FAILED
 
-    def _answer(self, context_id: int, request: DIMSEPrimitive) -> None:
-        """Let the service class answer one request (PS3.7 9.1)."""
+    def _answer(self, context_id: int, request: Request) -> None:
+        """Answer one request, or let its service class do so (PS3.7 9.1)."""
         abstract_syntax, _ = self.context(context_id)
-        if not request.is_valid_request:
+        if isinstance(request, commands.Request):
+            if request.field == commands.C_STORE_RQ and self.policy.is_storage(abstract_syntax):
+                self._send(self.reception.answer(request), context_id)
+                return
+            if request.field == commands.C_ECHO_RQ and abstract_syntax == VERIFICATION:
+                self._send(_echo(request), context_id)
+                return
+        elif not request.is_valid_request:
             raise ProtocolError(ProtocolError.INVALID_PARAMETER, "the request lacks a mandatory parameter")
-        service = self._service(request, abstract_syntax)
+        service = self.services.find(self, request, abstract_syntax)
+        if service is None:
+            raise ProtocolError(ProtocolError.UNEXPECTED_PDU, "no such operation on this presentation context")
         self.messages.serving = request.MessageID
-        service.SCP(request, self._accepted_cx[context_id])
+        # one of our own requests takes the place of the library's, as its services look at the same attributes
+        service.SCP(cast("DIMSEPrimitive", request), self._accepted_cx[context_id])
         self.messages.serving = None
         self.messages.cancel_req = {}
         if self._failure is not None:
             raise self._failure
 
-    def _service(self, request: DIMSEPrimitive, abstract_syntax: str) -> ServiceClass:
-        if isinstance(request, C_STORE) and self.policy.is_storage(abstract_syntax):
-            return StorageServiceClass(self)
-        if (service := self.services.find(self, request, abstract_syntax)) is not None:
-            return service
-        if isinstance(request, C_ECHO) and abstract_syntax == VERIFICATION:
-            return VerificationServiceClass(self)
-        raise ProtocolError(ProtocolError.UNEXPECTED_PDU, "no such operation on this presentation context")
+    def _send(self, command_set: bytes, context_id: int) -> None:
+        self.messages.send_encoded(self.messages.command(command_set, context_id), context_id)
+
+
+def _echo(request: commands.Request) -> bytes:
+    """The answer to C-ECHO is a success (PS3.4 A.4, NET-01)."""
+    ECHOES.inc()
+    return commands.answer(request, SUCCESS)
+
+
+ECHOES = metrics.OPERATIONS.labels(command="C-ECHO", status="0000")

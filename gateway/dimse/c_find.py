@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from io import BytesIO
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
 from pydicom.dataset import Dataset
-from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.service_class import QueryRetrieveServiceClass
 
 from gateway import metrics
 from gateway.caller import Caller
-from gateway.dimse import statuses
+from gateway.dimse import commands, statuses
+from gateway.dimse.commands import Request
 from gateway.dimse.identifiers import Asked, Dresser, Model, understand
 from gateway.dimse.negotiation import FIND_CLASSES, PATIENT_ROOT_FIND
 from gateway.errors import ClassNotSupported, OutOfResources
@@ -67,20 +66,16 @@ class FindService(QueryRetrieveServiceClass):
         self._archive = archive
         self._aet = aet
 
-    def SCP(self, req: C_FIND, context: PresentationContext) -> None:  # type: ignore[override]
+    def SCP(self, req: Request, context: PresentationContext) -> None:  # type: ignore[override]
         """Answer one C-FIND request: pending responses, then a final one."""
         started = perf_counter()
-        assert req.MessageID is not None and context.context_id is not None
-        response = C_FIND()
-        response.MessageIDBeingRespondedTo = req.MessageID
-        response.AffectedSOPClassUID = req.AffectedSOPClassUID
+        assert context.context_id is not None
         count = 0
         try:
             final = statuses.response(statuses.SUCCESS)
             asked, dresser = self._understand(req, context)
-            response.Status = statuses.PENDING_WARNING if asked.unsupported else statuses.PENDING
-            response.Identifier = BytesIO(b"\0")  # so that its command set announces a data set
-            pending = self._acceptor.messages.command(response, context.context_id)
+            status = statuses.PENDING_WARNING if asked.unsupported else statuses.PENDING
+            pending = self._acceptor.messages.command(commands.answer(req, status, data_set=True), context.context_id)
             for match in matches(self._archive, asked, self._acceptor.caller):
                 if not count:
                     metrics.OPERATION_SECONDS.labels(command=COMMAND).observe(perf_counter() - started)
@@ -99,9 +94,9 @@ class FindService(QueryRetrieveServiceClass):
             final = statuses.response(statuses.UNABLE_TO_PROCESS, "internal error")
         if not count:
             metrics.OPERATION_SECONDS.labels(command=COMMAND).observe(perf_counter() - started)
-        self._finish(response, context.context_id, final, count)
+        self._finish(req, context.context_id, final, count)
 
-    def _understand(self, req: C_FIND, context: PresentationContext) -> tuple[Asked, Dresser]:
+    def _understand(self, req: Request, context: PresentationContext) -> tuple[Asked, Dresser]:
         if req.AffectedSOPClassUID != context.abstract_syntax:
             raise ClassNotSupported("Affected SOP Class is not that of the presentation context", 0x00000002)
         able = self._acceptor.extended.get(str(context.abstract_syntax), b"")
@@ -110,20 +105,19 @@ class FindService(QueryRetrieveServiceClass):
             relational=able[RELATIONAL : RELATIONAL + 1] == b"\x01",
             combined_times=able[COMBINED_TIMES : COMBINED_TIMES + 1] == b"\x01",
         )
-        assert req.Identifier is not None
         syntax = str(context.transfer_syntax[0])
-        asked = understand(req.Identifier.getvalue(), syntax, model)
+        asked = understand(req.identifier, syntax, model)
         return asked, Dresser(asked, syntax, self._aet)
 
-    def _finish(self, response: C_FIND, context_id: int, final: Dataset, count: int) -> None:
+    def _finish(self, req: Request, context_id: int, final: Dataset, count: int) -> None:
         status = f"{final.Status:04X}"
         metrics.OPERATIONS.labels(command=COMMAND, status=status).inc()
         log.info("find_answered", status=status, matches=count)
         if not self._acceptor.is_established:
             return
-        response.Identifier = None
-        response = self.validate_status(final, response)
-        self.dimse.send_msg(response, context_id)
+        messages = self._acceptor.messages
+        answer = commands.answer(req, final.Status, more=statuses.elements(final))
+        messages.send_encoded(messages.command(answer, context_id), context_id)
 
 
 def matches(archive: Archive, asked: Asked, caller: Caller) -> Iterator[Match]:

@@ -6,15 +6,15 @@ PS3.4 B, PS3.7 9.1.1. Success is answered only after object and index row are du
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
-from pynetdicom.dimse_primitives import C_STORE
 
 from gateway import metrics
 from gateway.dicom.part10 import FileMeta
 from gateway.dicom.uids import is_uid
-from gateway.dimse import statuses
+from gateway.dimse import commands, statuses
+from gateway.dimse.commands import Request
 from gateway.dimse.requests import ProtocolError
 from gateway.errors import ClassNotSupported, InvalidInstance, Refused
 from gateway.logs import get_logger
@@ -22,13 +22,13 @@ from gateway.store import Incoming, receive, store
 from storage.archive import Archive
 
 if TYPE_CHECKING:
-    from pynetdicom.events import Event
-
     from gateway.dimse.association import Acceptor
 
 log = get_logger(__name__)
 
 COMMAND = "C-STORE"
+_SECONDS = metrics.OPERATION_SECONDS.labels(command=COMMAND)
+_SUCCESSES = metrics.OPERATIONS.labels(command=COMMAND, status="0000")
 
 
 class Reception:
@@ -52,12 +52,12 @@ class Reception:
         """Say which association this is for."""
         self._association = association
 
-    def begin(self, request: C_STORE, context_id: int) -> None:
+    def begin(self, request: Request, context_id: int) -> None:
         """Open a spool file for the data set of `request`. Raises ProtocolError for a context that was not accepted."""
         assert self._association is not None
         self.close()
         abstract_syntax, transfer_syntax = self._association.context(context_id)
-        sop_class_uid, sop_uid = str(request.AffectedSOPClassUID or ""), str(request.AffectedSOPInstanceUID or "")
+        sop_class_uid, sop_uid = request.AffectedSOPClassUID, request.AffectedSOPInstanceUID
         self._refused, self._discarded = None, 0
         try:
             if sop_class_uid != abstract_syntax:
@@ -88,20 +88,20 @@ class Reception:
             self._incoming.close()
             self._incoming = None
 
-    def answer(self, event: Event) -> Dataset:
-        """Store what was received and give the status of the C-STORE response (PS3.4 B.2.3)."""
-        assert self._association is not None
+    def answer(self, request: Request) -> bytes:
+        """Store what was received; the command set of the C-STORE response (PS3.4 B.2.3)."""
         started = perf_counter()
-        request = cast(C_STORE, event.request)
-        affected = (str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
         try:
-            answer = self._store(affected)
+            ds = self._store((request.AffectedSOPClassUID, request.AffectedSOPInstanceUID))
         finally:
             self.close()
-        metrics.OPERATION_SECONDS.labels(command=COMMAND).observe(perf_counter() - started)
-        return answer
+        _SECONDS.observe(perf_counter() - started)
+        if ds is None:
+            return commands.answer(request, statuses.SUCCESS)
+        return commands.answer(request, ds.Status, more=statuses.elements(ds))
 
-    def _store(self, affected: tuple[str, str]) -> Dataset:
+    def _store(self, affected: tuple[str, str]) -> Dataset | None:
+        """None for a success, else the status elements of the response."""
         assert self._association is not None
         try:
             if self._refused is not None or self._incoming is None:
@@ -122,9 +122,9 @@ class Reception:
             answer = statuses.response(statuses.PROCESSING_FAILURE, "internal error")
             return self._failed(statuses.PROCESSING_FAILURE, type(error).__name__, affected, answer)
         self.stored += 1
-        metrics.OPERATIONS.labels(command=COMMAND, status="0000").inc()
+        _SUCCESSES.inc()
         log.debug("stored", sop_uid=stored.sop_uid, outcome=stored.outcome)
-        return statuses.response(statuses.SUCCESS)
+        return None
 
     def _failed(self, status: int, reason: str, affected: tuple[str, str], answer: Dataset) -> Dataset:
         metrics.OPERATIONS.labels(command=COMMAND, status=f"{status:04X}").inc()

@@ -5,6 +5,7 @@ pynetdicom takes a millisecond to encode or decode one by way of a `Dataset`; th
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,14 +14,15 @@ from gateway.dimse.requests import ProtocolError
 
 AFFECTED_CLASS, REQUESTED_CLASS = 0x0002, 0x0003
 FIELD, MESSAGE_ID, RESPONDED_TO = 0x0100, 0x0110, 0x0120
-PRIORITY, DATA_SET_TYPE, STATUS, ERROR_COMMENT = 0x0700, 0x0800, 0x0900, 0x0902
+PRIORITY, DATA_SET_TYPE = 0x0700, 0x0800
+STATUS, OFFENDING_ELEMENT, ERROR_COMMENT = 0x0900, 0x0901, 0x0902
 AFFECTED_INSTANCE, REQUESTED_INSTANCE, EVENT_TYPE = 0x1000, 0x1001, 0x1002
 REMAINING, COMPLETED, FAILED, WARNING = 0x1020, 0x1021, 0x1022, 0x1023
 ACTION_TYPE = 0x1008
 MOVE_ORIGINATOR, MOVE_ORIGINATOR_ID = 0x1030, 0x1031
 """Element numbers in group 0000."""
 
-C_STORE_RQ, C_GET_RQ, C_MOVE_RQ, C_ECHO_RQ = 0x0001, 0x0010, 0x0021, 0x0030
+C_STORE_RQ, C_GET_RQ, C_FIND_RQ, C_MOVE_RQ, C_ECHO_RQ = 0x0001, 0x0010, 0x0020, 0x0021, 0x0030
 N_EVENT_REPORT_RQ, N_ACTION_RQ, N_CREATE_RQ = 0x0100, 0x0130, 0x0140
 RESPONSE = 0x8000
 DATA_SET, NO_DATA_SET = 0x0001, 0x0101
@@ -33,8 +35,20 @@ _PDATA = struct.Struct(">BxLLBB")
 _PDV_HEAD = 6
 _SPACES = frozenset({ERROR_COMMENT, MOVE_ORIGINATOR})
 
-Values = Mapping[int, int | str]
-"""Element number to value: US as int, UI, AE and LO as text."""
+Values = Mapping[int, int | str | bytes]
+"""Element number to value: US as int, UI, AE and LO as text, others as they are encoded."""
+
+
+@dataclass(slots=True)
+class Request:
+    """A C-STORE, C-FIND or C-ECHO request; `field` is its Command Field. `identifier` is the data set of a C-FIND."""
+
+    field: int
+    MessageID: int
+    AffectedSOPClassUID: str
+    AffectedSOPInstanceUID: str
+    has_data_set: bool
+    identifier: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +68,24 @@ def encode(values: Values) -> bytes:
     return _ELEMENT.pack(0, 0, 4) + _LONG.pack(len(body)) + body
 
 
-def _element(number: int, value: int | str) -> bytes:
+def answer(request: Request, status: int, *, data_set: bool = False, more: Values | None = None) -> bytes:
+    """The command set of a response to `request`; `more` are further elements. A data set may be told to follow."""
+    values: dict[int, int | str | bytes] = {
+        AFFECTED_CLASS: request.AffectedSOPClassUID,
+        FIELD: request.field | RESPONSE,
+        RESPONDED_TO: request.MessageID,
+        DATA_SET_TYPE: DATA_SET if data_set else NO_DATA_SET,
+        STATUS: status,
+    }
+    if request.field == C_STORE_RQ:
+        values[AFFECTED_INSTANCE] = request.AffectedSOPInstanceUID
+    return encode({**values, **more} if more else values)
+
+
+def _element(number: int, value: int | str | bytes) -> bytes:
     if isinstance(value, int):
         return _ELEMENT.pack(0, number, 2) + _SHORT.pack(value)
-    text = value.encode("ascii")
+    text = value.encode("ascii") if isinstance(value, str) else value
     if len(text) % 2:
         text += b" " if number in _SPACES else b"\0"
     return _ELEMENT.pack(0, number, len(text)) + text
@@ -80,6 +108,45 @@ def response(command_set: bytes) -> Response:
         comment,
         _number(values, DATA_SET_TYPE) != NO_DATA_SET,
     )
+
+
+def request(command_set: bytes) -> Request | None:
+    """Read a plain C-STORE, C-FIND or C-ECHO request; None for anything else, and whatever is not as it should be."""
+    values: dict[int, bytes] = {}
+    at, before, end = 0, -1, len(command_set)
+    while at + 8 <= end:
+        group, number, length = _ELEMENT.unpack_from(command_set, at)
+        at += 8 + length
+        if group or number <= before or at > end:
+            return None
+        before = number
+        values[number] = command_set[at - length : at]
+    field, message_id = _short(values, FIELD), _short(values, MESSAGE_ID)
+    data_set_type = _short(values, DATA_SET_TYPE)
+    if at != end or field not in _MANDATORY or message_id is None or data_set_type is None:
+        return None
+    has_data_set = data_set_type != NO_DATA_SET
+    wanted, priority = _MANDATORY[field], _short(values, PRIORITY)
+    texts = [values.get(number, b"").rstrip(b"\0 ") for number in wanted]
+    if has_data_set is (field == C_ECHO_RQ) or (field != C_ECHO_RQ and priority not in (0, 1, 2)):
+        return None
+    if not all(_UID.fullmatch(text) for text in texts):
+        return None
+    sop_class_uid, sop_uid = (*(text.decode("ascii") for text in texts), "")[:2]
+    return Request(int(field or 0), message_id, sop_class_uid, sop_uid, has_data_set)
+
+
+_UID = re.compile(rb"[0-9.]{1,64}")
+_MANDATORY: Mapping[int | None, tuple[int, ...]] = {
+    C_STORE_RQ: (AFFECTED_CLASS, AFFECTED_INSTANCE),
+    C_FIND_RQ: (AFFECTED_CLASS,),
+    C_ECHO_RQ: (AFFECTED_CLASS,),
+}
+
+
+def _short(values: Mapping[int, bytes], number: int) -> int | None:
+    value = values.get(number, b"")
+    return int(_SHORT.unpack(value)[0]) if len(value) == 2 else None
 
 
 def _elements(command_set: bytes) -> dict[int, bytes]:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import struct
 from collections import deque
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, Union, cast
 
 from pydicom._dicom_dict import DicomDictionary
 from pynetdicom.dimse import _RQ_TO_MESSAGE, _RSP_TO_MESSAGE, DIMSEServiceProvider
 from pynetdicom.dimse_messages import _MESSAGE_TYPES, DIMSEMessage
-from pynetdicom.dimse_primitives import C_CANCEL, C_STORE, DimsePrimitiveType
+from pynetdicom.dimse_primitives import C_CANCEL, C_ECHO, C_FIND, C_STORE, DimsePrimitiveType
 from pynetdicom.dsutils import decode
-from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.pdu_primitives import P_DATA
 
 from gateway.dimse import commands
@@ -66,7 +65,7 @@ class ActionInformation(BytesIO):
 class DataSetSink(Protocol):
     """Takes the data set of one C-STORE request."""
 
-    def begin(self, request: C_STORE, context_id: int) -> None:
+    def begin(self, request: commands.Request, context_id: int) -> None:
         """A C-STORE request was announced; its data set follows."""
 
     def write(self, fragment: memoryview) -> None:
@@ -82,10 +81,10 @@ class Messages(DIMSEServiceProvider):
 
     def __init__(self, assoc: Acceptor, sink: DataSetSink) -> None:
         self._cancelled: dict[int, C_CANCEL] = {}
-        self._waiting: deque[tuple[int, DIMSEPrimitive]] = deque()
+        self._waiting: deque[tuple[int, Request]] = deque()
         self._command = bytearray()
         self._data: BytesIO | None = None
-        self._announced: tuple[int, DIMSEPrimitive | commands.Response] | None = None
+        self._announced: tuple[int, Request | commands.Response] | None = None
         self._responses: deque[commands.Response] = deque()
         self.outstanding = False
         self._acceptor = assoc
@@ -98,7 +97,7 @@ class Messages(DIMSEServiceProvider):
         """Has the peer begun a message that is not complete yet?"""
         return bool(self._command) or self._announced is not None
 
-    def next_message(self) -> tuple[int, DIMSEPrimitive] | None:
+    def next_message(self) -> tuple[int, Request] | None:
         """Presentation context ID and request of the next complete message, if there is one."""
         return self._waiting.popleft() if self._waiting else None
 
@@ -164,14 +163,14 @@ class Messages(DIMSEServiceProvider):
         """Encode a message and send it in one write."""
         self._acceptor.provider.send_data(self._encode(primitive, context_id))
 
-    def command(self, primitive: DimsePrimitiveType, context_id: int) -> bytes:
-        """The P-DATA-TF PDUs of a message's command set alone, for responses that differ in their data set only."""
-        pdus = [P_DATA_TF(one).encode() for one in self._encode(primitive, context_id) if _is_command(one)]
-        return b"".join(pdus)
+    def command(self, command_set: bytes, context_id: int) -> bytes:
+        """The P-DATA-TF PDUs of an encoded command set."""
+        return b"".join(commands.pdus(context_id, command_set, self.room, command=True))
 
-    def send_encoded(self, command: bytes, context_id: int, data_set: bytes) -> None:
+    def send_encoded(self, command: bytes, context_id: int, data_set: bytes = b"") -> None:
         """Send a message of encoded `command` PDUs and the data set that follows, in one write."""
-        self._acceptor.provider.send_bytes(b"".join([command, *commands.pdus(context_id, data_set, self.room)]))
+        pieces = commands.pdus(context_id, data_set, self.room) if data_set else ()
+        self._acceptor.provider.send_bytes(b"".join([command, *pieces]))
 
     def _encode(self, primitive: DimsePrimitiveType, context_id: int) -> list[P_DATA]:
         if primitive.MessageIDBeingRespondedTo is None:
@@ -202,7 +201,7 @@ class Messages(DIMSEServiceProvider):
             self._complete(context_id, request)
             return
         self._announced = (context_id, request)
-        if isinstance(request, C_STORE):
+        if isinstance(request, commands.Request) and request.field == commands.C_STORE_RQ:
             self._sink.begin(request, context_id)
         else:
             self._data = data
@@ -225,14 +224,16 @@ class Messages(DIMSEServiceProvider):
             self._data.write(value)
         if not last:
             return
-        request = self._announced[1]
+        request, data = self._announced[1], self._data
         self._announced = self._data = None
         if isinstance(request, commands.Response):
             self._responses.append(request)
-        else:
-            self._complete(context_id, request)
+            return
+        if data is not None and isinstance(request, commands.Request):
+            request.identifier = data.getvalue()
+        self._complete(context_id, request)
 
-    def _complete(self, context_id: int, request: DIMSEPrimitive) -> None:
+    def _complete(self, context_id: int, request: Request) -> None:
         if isinstance(request, C_CANCEL):
             outstanding = {waiting.MessageID for _, waiting in self._waiting} | {self.serving}
             if (number := request.MessageIDBeingRespondedTo) is not None and number in outstanding:
@@ -243,8 +244,16 @@ class Messages(DIMSEServiceProvider):
         self._waiting.append((context_id, request))
 
 
-def _request(encoded: bytes, context_id: int, limits: Limits) -> tuple[DIMSEPrimitive, BytesIO | None]:
+Request = Union["DIMSEPrimitive", commands.Request]
+"""C-STORE, C-FIND and C-ECHO requests, of which there are many, are ours; the others are the library's primitives."""
+
+_OURS = {C_STORE: commands.C_STORE_RQ, C_FIND: commands.C_FIND_RQ, C_ECHO: commands.C_ECHO_RQ}
+
+
+def _request(encoded: bytes, context_id: int, limits: Limits) -> tuple[Request, BytesIO | None]:
     """The request that a command set holds, and what its data set is to be written to, if one follows."""
+    if (plain := commands.request(encoded)) is not None:
+        return plain, BytesIO() if plain.has_data_set else None
     known = _known_elements(encoded)
     try:
         command = decode(BytesIO(known), True, True)
@@ -263,7 +272,12 @@ def _request(encoded: bytes, context_id: int, limits: Limits) -> tuple[DIMSEPrim
     except Exception as error:
         # pydicom and the primitives' setters raise whatever a malformed value leads them to; all of it is the peer's
         raise _invalid("the command set is malformed") from error
-    return request, data
+    if (field := _OURS.get(type(request))) is None:
+        return request, data
+    if not request.is_valid_request:
+        raise _invalid("the request lacks a mandatory parameter")
+    sop_class_uid, sop_uid = str(request.AffectedSOPClassUID), str(getattr(request, "AffectedSOPInstanceUID", ""))
+    return commands.Request(field, request.MessageID or 0, sop_class_uid, sop_uid, data is not None), data
 
 
 def _known_elements(encoded: bytes) -> bytes:
@@ -285,10 +299,6 @@ def _known_elements(encoded: bytes) -> bytes:
         if number in _COMMAND_ELEMENTS:
             kept.append(encoded[start:at])
     return b"".join(kept)
-
-
-def _is_command(primitive: P_DATA) -> bool:
-    return all(value[0] & _COMMAND for _, value in primitive.presentation_data_value_list)
 
 
 def _invalid(what: str) -> ProtocolError:

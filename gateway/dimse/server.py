@@ -27,7 +27,6 @@ from gateway.dimse.limits import MAX_PDU, Limits
 from gateway.dimse.listener import Listener, bind
 from gateway.dimse.negotiation import CONGESTED, LIMIT_EXCEEDED, Policy, Rejection
 from gateway.dimse.services import Services
-from gateway.dimse.statuses import SUCCESS
 from gateway.dimse.tls import ServerTls
 from gateway.logs import get_logger
 from gateway.settings import BadSettings, Settings, is_loopback
@@ -175,8 +174,6 @@ class DimseServer:
         association.acceptor.implementation_version_name = IMPLEMENTATION_VERSION
         association.acceptor.address_info = AddressInformation.from_tuple(accepted.getsockname())
         association.requestor.address_info = AddressInformation.from_tuple(address)
-        association.bind(evt.EVT_C_ECHO, _echo)
-        association.bind(evt.EVT_C_STORE, reception.answer)
         association.bind(evt.EVT_SOP_EXTENDED, negotiate)
         for oldest in self._make_room(address[0]):
             log.warning("connection_dropped", reason="too_many_waiting", address=oldest.requestor.address)
@@ -199,12 +196,6 @@ class DimseServer:
             for association in doomed:
                 del self._waiting[association]
         return doomed
-
-
-def _echo(_event: evt.Event) -> int:
-    metrics.OPERATIONS.labels(command="C-ECHO", status="0000").inc()
-    log.debug("echoed")
-    return SUCCESS
 
 
 def _bind(name: str, address: str) -> socket.socket:

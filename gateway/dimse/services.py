@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, N_ACTION
+from pynetdicom.dimse_primitives import C_GET, C_MOVE, N_ACTION
 from pynetdicom.service_class import ServiceClass
 
+from gateway.dimse import commands
 from gateway.dimse.c_find import FindService
 from gateway.dimse.c_get import GetService
 from gateway.dimse.c_move import MoveService
@@ -18,9 +19,8 @@ from gateway.settings import Settings
 from storage.archive import Archive
 
 if TYPE_CHECKING:
-    from pynetdicom.dimse_primitives import DIMSEPrimitive
-
     from gateway.dimse.association import Acceptor
+    from gateway.dimse.messages import Request
 
 
 class Services:
@@ -31,9 +31,11 @@ class Services:
         self._settings = settings
         self._limits = limits
 
-    def find(self, association: Acceptor, request: DIMSEPrimitive, abstract_syntax: str) -> ServiceClass | None:
+    def find(self, association: Acceptor, request: Request, abstract_syntax: str) -> ServiceClass | None:
         """The service for this request; None when there is no such operation on this presentation context."""
-        if isinstance(request, C_FIND) and abstract_syntax in FIND_CLASSES:
+        if isinstance(request, commands.Request):
+            if request.field != commands.C_FIND_RQ or abstract_syntax not in FIND_CLASSES:
+                return None
             return FindService(association, self._archive, self._settings.aet)
         if isinstance(request, C_GET) and abstract_syntax in GET_CLASSES:
             return GetService(association, self._archive, GET_CLASSES[abstract_syntax])

@@ -6,9 +6,12 @@ errors of `gateway.errors` and `storage.errors` and fails on one for which there
 
 from __future__ import annotations
 
+import struct
+
 from pydicom.dataset import Dataset
 
 from gateway import errors
+from gateway.dimse import commands
 from storage import errors as storage_errors
 
 SUCCESS = 0x0000
@@ -125,6 +128,17 @@ def response(status: int, comment: str = "", tag: int | None = None) -> Dataset:
     if comment := shorten(comment):
         ds.ErrorComment = comment
     return ds
+
+
+def elements(ds: Dataset) -> commands.Values:
+    """The status elements of a response besides Status, as they stand in its command set."""
+    more: dict[int, int | str | bytes] = {}
+    if "OffendingElement" in ds:
+        tag = ds.OffendingElement if ds["OffendingElement"].VM == 1 else ds.OffendingElement[0]
+        more[commands.OFFENDING_ELEMENT] = struct.pack("<HH", tag.group, tag.element)
+    if "ErrorComment" in ds:
+        more[commands.ERROR_COMMENT] = str(ds.ErrorComment)
+    return more
 
 
 def refusal(status: int, error: Exception) -> Dataset:

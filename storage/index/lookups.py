@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, bindparam, func, select
+from sqlalchemy import Connection, Select, Table, bindparam, func, select
 
 from storage.index.schema import instance, series, study
+from storage.index.session import AnyRow as AnyRow
+from storage.index.session import Session, Statement
 from storage.records import Located
-
-AnyRow = Row[*tuple[Any, ...]]
 
 
 def undescribed(connection: Connection) -> list[Located]:
@@ -54,9 +54,9 @@ def located(
     return [_as_located(row) for row in connection.execute(statement)]
 
 
-def found(connection: Connection, sop_uid: str) -> Located | None:
+def found(session: Session, sop_uid: str) -> Located | None:
     """See `Index.find`."""
-    row = connection.execute(_located().where(instance.c.sop_instance_uid == sop_uid)).one_or_none()
+    row = session.row(_FOUND, {"uid": sop_uid})
     return None if row is None else _as_located(row)
 
 
@@ -101,19 +101,24 @@ def _as_located(row: AnyRow) -> Located:
     return Located(*tuple(row))
 
 
-STUDY_ROW = (
-    select(
-        study.c.id,
-        study.c.described_by,
-        study.c.modalities_in_study,
-        study.c.number_of_study_related_series,
-        study.c.number_of_study_related_instances,
+_FOUND = Statement(lambda _: _located().where(instance.c.sop_instance_uid == bindparam("uid")))
+STUDY_ROW = Statement(
+    lambda _: (
+        select(
+            study.c.id,
+            study.c.described_by,
+            study.c.modalities_in_study,
+            study.c.number_of_study_related_series,
+            study.c.number_of_study_related_instances,
+        )
+        .where(study.c.study_instance_uid == bindparam("uid"))
+        .with_for_update()
     )
-    .where(study.c.study_instance_uid == bindparam("uid"))
-    .with_for_update()
 )
-SERIES_ROW = (
-    select(series.c.id, series.c.described_by, series.c.number_of_series_related_instances)
-    .where(series.c.study == bindparam("study"), series.c.series_instance_uid == bindparam("uid"))
-    .with_for_update()
+SERIES_ROW = Statement(
+    lambda _: (
+        select(series.c.id, series.c.described_by, series.c.number_of_series_related_instances)
+        .where(series.c.study == bindparam("study"), series.c.series_instance_uid == bindparam("uid"))
+        .with_for_update()
+    )
 )

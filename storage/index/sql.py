@@ -16,9 +16,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from storage.errors import IndexStoreError, IndexUnavailable, StorageError
 from storage.index import Added, Garbage, describing, lookups, search, writes
+from storage.index.conditions import Glob
 from storage.index.group import GroupCommit
 from storage.index.queue import Queue
 from storage.index.schema import change, garbage, instance, note, orphan, request, series, study
+from storage.index.session import CoreSession, InsertNew, Session
 from storage.query import Query
 from storage.records import Change, InstanceRecord, Located, Page
 
@@ -32,12 +34,12 @@ CLAIM = 600.0
 class Dialect:
     """What differs between the databases.
 
-    `insert_new` and `glob` see `writes.InsertNew` and `search.Glob`; `translate` gives our error for a driver's, and
-    whether the same transaction may succeed when it is run again at once.
+    `insert_new` and `glob` see `session.InsertNew` and `conditions.Glob`; `translate` gives our error for a driver's,
+    and whether the same transaction may succeed when it is run again at once.
     """
 
-    insert_new: writes.InsertNew
-    glob: search.Glob
+    insert_new: InsertNew
+    glob: Glob
     translate: Callable[[SQLAlchemyError], tuple[IndexStoreError, bool]]
     attempts: int = 4
 
@@ -65,8 +67,8 @@ class SqlIndex(Queue):
 
     def find(self, sop_uid: str) -> Located | None:
         """See `Index.find`."""
-        with self._reading() as connection:
-            return lookups.found(connection, sop_uid)
+        with self._reading_session() as session:
+            return lookups.found(session, sop_uid)
 
     def locate(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> list[Located]:
         """See `Index.locate`."""
@@ -82,9 +84,12 @@ class SqlIndex(Queue):
         self, study_uid: str, versions: Collection[str], *, cleanup_after: float, tomb: str = ""
     ) -> list[Located]:
         """See `Index.delete`."""
-        return self._write(
-            lambda connection: writes.remove(connection, study_uid, versions, cleanup_after=cleanup_after, tomb=tomb)
-        )
+
+        def remove(connection: Connection) -> list[Located]:
+            session = CoreSession(connection, self._dialect.insert_new)
+            return writes.remove(connection, session, study_uid, versions, cleanup_after=cleanup_after, tomb=tomb)
+
+        return self._write(remove)
 
     def undescribed(self) -> list[Located]:
         """See `Index.undescribed`."""
@@ -93,7 +98,7 @@ class SqlIndex(Queue):
 
     def describe(self, record: InstanceRecord) -> None:
         """See `Index.describe`."""
-        self._write(lambda connection: describing.describe(connection, record))
+        self._in_session(lambda session: describing.describe(session, record))
 
     def garbage(self, now: float, limit: int = 100) -> list[Garbage]:
         """See `Index.garbage`."""
@@ -219,12 +224,39 @@ class SqlIndex(Queue):
         except SQLAlchemyError as error:
             raise self._dialect.translate(error)[0] from error
 
+    @contextmanager
+    def _reading_session(self) -> Iterator[Session]:
+        with self._reading() as connection:
+            yield CoreSession(connection, self._dialect.insert_new)
+
+    @contextmanager
+    def _writing_session(self) -> Iterator[Session]:
+        """One transaction, committed at the end. Raises SQLAlchemyError."""
+        with self._writers.begin() as connection:
+            yield CoreSession(connection, self._dialect.insert_new)
+
+    def _in_session(self, work: Callable[[Session], T]) -> T:
+        """`_write` for prepared statements."""
+
+        def attempt() -> T:
+            with self._writing_session() as session:
+                return work(session)
+
+        return self._retried(attempt)
+
     def _write(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction, again when another writer was first or a retry may help."""
-        for attempt in range(self._dialect.attempts):
+
+        def attempt() -> T:
+            with self._writers.begin() as connection:
+                return work(connection)
+
+        return self._retried(attempt)
+
+    def _retried(self, attempt: Callable[[], T]) -> T:
+        for number in range(self._dialect.attempts):
             try:
-                with self._writers.begin() as connection:
-                    return work(connection)
+                return attempt()
             except writes.Raced as error:
                 failure: Exception = IndexUnavailable("other writers were first too often")
                 failure.__cause__ = error
@@ -233,7 +265,7 @@ class SqlIndex(Queue):
                 failure.__cause__ = error
                 if not again:
                     break
-            time.sleep(0.02 * 2**attempt)
+            time.sleep(0.02 * 2**number)
         raise failure
 
     def _add_group(self, additions: Sequence[_Addition]) -> list[Added | Exception]:
@@ -241,32 +273,32 @@ class SqlIndex(Queue):
         # the order of studies is the order of locks
         order = sorted(range(len(additions)), key=lambda position: additions[position].record.study_uid)
 
-        def work(connection: Connection) -> dict[int, Added | Exception]:
-            return {position: self._add_one(connection, additions[position]) for position in order}
+        def work(session: Session) -> dict[int, Added | Exception]:
+            return {position: _add_one(session, additions[position]) for position in order}
 
         try:
-            results = self._write(work)
+            results = self._in_session(work)
         except StorageError:
             if len(additions) == 1:
                 raise
             return [self._alone(addition) for addition in additions]
         return [results[position] for position in range(len(additions))]
 
-    def _add_one(self, connection: Connection, addition: _Addition) -> Added | Exception:
-        try:
-            return writes.add(
-                connection,
-                addition.record,
-                self._dialect.insert_new,
-                replace=addition.replace,
-                tomb=addition.tomb,
-                announce=addition.announce,
-            )
-        except StorageError as refused:  # raised before anything was written
-            return refused
-
     def _alone(self, addition: _Addition) -> Added | Exception:
         try:
-            return self._write(lambda connection: self._add_one(connection, addition))
+            return self._in_session(lambda session: _add_one(session, addition))
         except StorageError as error:
             return error
+
+
+def _add_one(session: Session, addition: _Addition) -> Added | Exception:
+    try:
+        return writes.add(
+            session,
+            addition.record,
+            replace=addition.replace,
+            tomb=addition.tomb,
+            announce=addition.announce,
+        )
+    except StorageError as refused:  # raised before anything was written
+        return refused

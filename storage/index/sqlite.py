@@ -11,17 +11,20 @@ import fcntl
 import os
 import sqlite3
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, create_engine, event
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from storage.errors import IndexBusy, IndexFull, IndexStoreError, IndexUnavailable
 from storage.index.migrate import upgrade
+from storage.index.session import DriverSession, Session
 from storage.index.sql import Dialect, SqlIndex
 
 SAFE_VERSION = (3, 51, 3)
@@ -74,12 +77,41 @@ class SqliteIndex(SqlIndex):
             os.close(self._lock)
             raise
 
+    @contextmanager
+    def _reading_session(self) -> Iterator[Session]:
+        try:
+            with _drivers(self._readers) as connection:
+                yield DriverSession(connection.cursor(), self._readers.dialect, _insert_new)
+        except SQLAlchemyError as error:
+            raise translate(error)[0] from error
+
+    @contextmanager
+    def _writing_session(self) -> Iterator[Session]:
+        with _drivers(self._writers) as connection:
+            cursor = connection.cursor()
+            cursor.execute("BEGIN IMMEDIATE")
+            yield DriverSession(cursor, self._writers.dialect, _insert_new)
+            cursor.execute("COMMIT")
+
     def close(self) -> None:
         """Give back connections and the lock."""
         super().close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+@contextmanager
+def _drivers(engine: Engine) -> Iterator[Any]:
+    """A connection of the pool as the driver's own, whose errors come out as SQLAlchemy's. What it has begun and not
+    committed is undone."""
+    pooled = engine.raw_connection()
+    try:
+        yield pooled.driver_connection
+    except driver().Error as error:
+        raise DBAPIError(None, None, error) from error
+    finally:
+        pooled.close()
 
 
 def _insert_new(table: Any) -> Any:

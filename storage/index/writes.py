@@ -6,14 +6,15 @@ Locks are taken in one order, study, series, instance, so that two writers never
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from storage.errors import DuplicateConflict
 from storage.index import Added
 from storage.index.describing import (
+    columns_of,
     describe_series,
     describe_study,
     insert_requests,
@@ -22,12 +23,20 @@ from storage.index.describing import (
     modalities_of,
     row_values,
 )
-from storage.index.lookups import SERIES_ROW, STUDY_ROW, AnyRow, located
-from storage.index.schema import SERIES_ATTRIBUTES, STUDY_ATTRIBUTES, change, garbage, instance, request, series, study
+from storage.index.lookups import SERIES_ROW, STUDY_ROW, located
+from storage.index.schema import (
+    INSTANCE_ATTRIBUTES,
+    SERIES_ATTRIBUTES,
+    STUDY_ATTRIBUTES,
+    change,
+    garbage,
+    instance,
+    request,
+    series,
+    study,
+)
+from storage.index.session import AnyRow, Session, Statement
 from storage.records import InstanceRecord, Located
-
-InsertNew = Callable[[Table], Insert]
-"""INSERT that does nothing when a unique key is taken, in the database's own words."""
 
 
 class Raced(Exception):
@@ -38,51 +47,51 @@ GARBAGE_DELAY = 3600.0
 """Seconds until the object of a duplicate or replaced instance is removed: longer than any request may read it."""
 
 
-def add(
-    connection: Connection, record: InstanceRecord, insert_new: InsertNew, *, replace: bool, tomb: str, announce: bool
-) -> Added:
+def add(session: Session, record: InstanceRecord, *, replace: bool, tomb: str, announce: bool) -> Added:
     """See `Index.add`. Raises DuplicateConflict before anything is written, Raced when another writer was first."""
     now = time.time()
-    live = connection.execute(_LIVE, {"uid": record.sop_uid}).one_or_none()
+    live = session.row(_LIVE, {"uid": record.sop_uid})
     if live is not None:
-        return _again(connection, record, live, now, replace=replace, tomb=tomb, announce=announce)
-    study_row = _study(connection, record, insert_new, now)
-    series_row = _series(connection, record, study_row.id, insert_new, now)
-    made = connection.execute(
-        insert_new(instance)
-        .values(study=study_row.id, series=series_row.id, sop_instance_uid=record.sop_uid, **instance_values(record))
-        .returning(instance.c.id)
-    ).one_or_none()
-    if made is None:
+        return _again(session, record, live, now, replace=replace, tomb=tomb, announce=announce)
+    study_row = _study(session, record, now)
+    series_row = _series(session, record, study_row.id, now)
+    own = {"study": study_row.id, "series": series_row.id, "sop_instance_uid": record.sop_uid}
+    if session.row(_INSERT_INSTANCE, {**own, **instance_values(record)}) is None:
         raise Raced
     first = series_row.number_of_series_related_instances == 0
     redescribed = is_earlier(record, series_row) or first
-    connection.execute(
+    session.run(
         _COUNT_SERIES, {"row": series_row.id, "number": series_row.number_of_series_related_instances + 1, "now": now}
     )
     if is_earlier(record, series_row):
-        describe_series(connection, record, series_row.id)
+        describe_series(session, record, series_row.id)
     if is_earlier(record, study_row):
-        describe_study(connection, record, study_row.id)
+        describe_study(session, record, study_row.id)
     values: dict[str, Any] = {
         "row": study_row.id,
         "series": study_row.number_of_study_related_series + (1 if first else 0),
         "instances": study_row.number_of_study_related_instances + 1,
         "now": now,
-        "modalities": modalities_of(connection, study_row.id) if redescribed else study_row.modalities_in_study,
+        "modalities": modalities_of(session, study_row.id) if redescribed else study_row.modalities_in_study,
     }
-    connection.execute(_COUNT_STUDY, values)
+    session.run(_COUNT_STUDY, values)
     if announce:
-        _announce(connection, "create", [_uids(record)], now)
+        _announce(session, "create", [_uids(record)], now)
     return Added.STORED
 
 
 def remove(
-    connection: Connection, study_uid: str, versions: Collection[str], *, cleanup_after: float, tomb: str
+    connection: Connection,
+    session: Session,
+    study_uid: str,
+    versions: Collection[str],
+    *,
+    cleanup_after: float,
+    tomb: str,
 ) -> list[Located]:
-    """See `Index.delete`."""
+    """See `Index.delete`. `session` is one on this connection."""
     now = time.time()
-    study_row = connection.execute(STUDY_ROW, {"uid": study_uid}).one_or_none()
+    study_row = session.row(STUDY_ROW, {"uid": study_uid})
     if study_row is None:
         return []
     gone = [one for one in located(connection, study_uid) if one.version in versions]
@@ -94,103 +103,121 @@ def remove(
         [{"version": one.version, "object_key": one.key, "cleanup_after": cleanup_after, "tomb": tomb} for one in gone],
     )
     connection.execute(delete(instance).where(instance.c.version == bindparam("v")), [{"v": v} for v in removed])
-    _recount(connection, study_row, {one.series_uid for one in gone}, removed, now)
-    _announce(connection, "delete", [(o.study_uid, o.series_uid, o.sop_uid, o.version) for o in gone], now)
+    _recount(connection, session, study_row, {one.series_uid for one in gone}, removed, now)
+    _announce(session, "delete", [(o.study_uid, o.series_uid, o.sop_uid, o.version) for o in gone], now)
     return gone
 
 
 # ---------------------------------------------------------------- statements
 
-_LIVE = (
-    select(
-        instance.c.id,
-        instance.c.version,
-        instance.c.object_key,
-        instance.c.dataset_digest,
-        study.c.id.label("study_row"),
-        series.c.id.label("series_row"),
-        study.c.study_instance_uid,
-        series.c.series_instance_uid,
-        study.c.described_by.label("study_by"),
-        series.c.described_by.label("series_by"),
-    )
-    .join(series, instance.c.series == series.c.id)
-    .join(study, instance.c.study == study.c.id)
-    .where(instance.c.sop_instance_uid == bindparam("uid"))
-    .with_for_update()
-)
-_COUNT_SERIES = (
-    update(series)
-    .where(series.c.id == bindparam("row"))
-    .values(number_of_series_related_instances=bindparam("number"), updated_at=bindparam("now"))
-)
-_COUNT_STUDY = (
-    update(study)
-    .where(study.c.id == bindparam("row"))
-    .values(
-        number_of_study_related_series=bindparam("series"),
-        number_of_study_related_instances=bindparam("instances"),
-        modalities_in_study=bindparam("modalities"),
-        updated_at=bindparam("now"),
+_LIVE = Statement(
+    lambda _: (
+        select(
+            instance.c.id,
+            instance.c.version,
+            instance.c.object_key,
+            instance.c.dataset_digest,
+            study.c.id.label("study_row"),
+            series.c.id.label("series_row"),
+            study.c.study_instance_uid,
+            series.c.series_instance_uid,
+            study.c.described_by.label("study_by"),
+            series.c.described_by.label("series_by"),
+        )
+        .join(series, instance.c.series == series.c.id)
+        .join(study, instance.c.study == study.c.id)
+        .where(instance.c.sop_instance_uid == bindparam("uid"))
+        .with_for_update()
     )
 )
+_INSTANCE_VALUES = [
+    *("sop_class_uid", "transfer_syntax_uid", "version", "object_key", "size", "digest", "dataset_digest"),
+    *("header_size", "frames"),
+    *columns_of(INSTANCE_ATTRIBUTES),
+]
+_INSERT_STUDY = Statement(
+    lambda insert_new: insert_new(study),
+    ["study_instance_uid", "described_by", "updated_at", *columns_of(STUDY_ATTRIBUTES)],
+)
+_INSERT_SERIES = Statement(
+    lambda insert_new: insert_new(series),
+    ["study", "series_instance_uid", "described_by", "updated_at", *columns_of(SERIES_ATTRIBUTES)],
+)
+_INSERT_INSTANCE = Statement(
+    lambda insert_new: insert_new(instance).returning(instance.c.id),
+    ["study", "series", "sop_instance_uid", *_INSTANCE_VALUES],
+)
+_REPLACE_INSTANCE = Statement(lambda _: update(instance).where(instance.c.id == bindparam("row")), _INSTANCE_VALUES)
+_UNDESCRIBE_STUDY = Statement(lambda _: update(study).where(study.c.id == bindparam("row")), ["described_by"])
+_UNDESCRIBE_SERIES = Statement(lambda _: update(series).where(series.c.id == bindparam("row")), ["described_by"])
+_COUNT_SERIES = Statement(
+    lambda _: (
+        update(series)
+        .where(series.c.id == bindparam("row"))
+        .values(number_of_series_related_instances=bindparam("number"), updated_at=bindparam("now"))
+    )
+)
+_COUNT_STUDY = Statement(
+    lambda _: (
+        update(study)
+        .where(study.c.id == bindparam("row"))
+        .values(
+            number_of_study_related_series=bindparam("series"),
+            number_of_study_related_instances=bindparam("instances"),
+            modalities_in_study=bindparam("modalities"),
+            updated_at=bindparam("now"),
+        )
+    )
+)
+_INSERT_CHANGE = Statement(lambda _: insert(change), ["action", "at", "study_uid", "series_uid", "sop_uid", "version"])
+_INSERT_GARBAGE = Statement(lambda _: insert(garbage), ["version", "object_key", "cleanup_after", "tomb"])
 
 
 def _uids(record: InstanceRecord) -> tuple[str, str, str, str]:
     return record.study_uid, record.series_uid, record.sop_uid, record.version
 
 
-def _announce(connection: Connection, action: str, uids: Sequence[tuple[str, str, str, str]], now: float) -> None:
+def _announce(session: Session, action: str, uids: Sequence[tuple[str, str, str, str]], now: float) -> None:
     names = ("study_uid", "series_uid", "sop_uid", "version")
-    connection.execute(
-        insert(change), [{"action": action, "at": now, **dict(zip(names, one, strict=True))} for one in uids]
-    )
+    for one in uids:
+        session.run(_INSERT_CHANGE, {"action": action, "at": now, **dict(zip(names, one, strict=True))})
 
 
 # ---------------------------------------------------------------- rows
 
 
-def _study(connection: Connection, record: InstanceRecord, insert_new: InsertNew, now: float) -> AnyRow:
-    row = connection.execute(STUDY_ROW, {"uid": record.study_uid}).one_or_none()
+def _study(session: Session, record: InstanceRecord, now: float) -> AnyRow:
+    key = {"uid": record.study_uid}
+    row = session.row(STUDY_ROW, key)
     if row is None:
-        connection.execute(
-            insert_new(study).values(
-                study_instance_uid=record.study_uid,
-                described_by=record.version,
-                updated_at=now,
-                **row_values(STUDY_ATTRIBUTES, record),
-            )
-        )
-        row = connection.execute(STUDY_ROW, {"uid": record.study_uid}).one_or_none()
+        own = {"study_instance_uid": record.study_uid, "described_by": record.version, "updated_at": now}
+        session.run(_INSERT_STUDY, own | row_values(STUDY_ATTRIBUTES, record))
+        row = session.row(STUDY_ROW, key)
     if row is None:
         raise Raced
     return row
 
 
-def _series(
-    connection: Connection, record: InstanceRecord, study_row: int, insert_new: InsertNew, now: float
-) -> AnyRow:
+def _series(session: Session, record: InstanceRecord, study_row: int, now: float) -> AnyRow:
     key = {"study": study_row, "uid": record.series_uid}
-    row = connection.execute(SERIES_ROW, key).one_or_none()
+    row = session.row(SERIES_ROW, key)
     if row is None:
-        connection.execute(
-            insert_new(series).values(
-                study=study_row,
-                series_instance_uid=record.series_uid,
-                described_by=record.version,
-                updated_at=now,
-                **row_values(SERIES_ATTRIBUTES, record),
-            )
-        )
-        row = connection.execute(SERIES_ROW, key).one_or_none()
+        own = {
+            "study": study_row,
+            "series_instance_uid": record.series_uid,
+            "described_by": record.version,
+            "updated_at": now,
+        }
+        session.run(_INSERT_SERIES, own | row_values(SERIES_ATTRIBUTES, record))
+        row = session.row(SERIES_ROW, key)
         if row is None:
             raise Raced
-        insert_requests(connection, record, row.id)
+        insert_requests(session, record, row.id)
     return row
 
 
 def _again(
-    connection: Connection,
+    session: Session,
     record: InstanceRecord,
     live: AnyRow,
     now: float,
@@ -205,28 +232,34 @@ def _again(
     if (live.study_instance_uid, live.series_instance_uid) != (record.study_uid, record.series_uid):
         raise DuplicateConflict(record.sop_uid, "uid_reuse_across_study")
     if live.dataset_digest == record.dataset_digest:
-        _discard(connection, record.version, record.key, now)
+        _discard(session, record.version, record.key, now)
         return Added.DUPLICATE
     if not replace:
         raise DuplicateConflict(record.sop_uid, "different_bytes")
-    _discard(connection, live.version, live.object_key, now, tomb)
-    connection.execute(update(instance).where(instance.c.id == live.id).values(**instance_values(record)))
+    _discard(session, live.version, live.object_key, now, tomb)
+    session.run(_REPLACE_INSTANCE, {**instance_values(record), "row": live.id})
     if live.study_by == live.version:
-        connection.execute(update(study).where(study.c.id == live.study_row).values(described_by=""))
+        session.run(_UNDESCRIBE_STUDY, {"row": live.study_row, "described_by": ""})
     if live.series_by == live.version:
-        connection.execute(update(series).where(series.c.id == live.series_row).values(described_by=""))
+        session.run(_UNDESCRIBE_SERIES, {"row": live.series_row, "described_by": ""})
     if announce:
-        _announce(connection, "replace", [_uids(record)], now)
+        _announce(session, "replace", [_uids(record)], now)
     return Added.REPLACED
 
 
-def _discard(connection: Connection, version: str, key: str, now: float, tomb: str = "") -> None:
-    connection.execute(
-        insert(garbage).values(version=version, object_key=key, cleanup_after=now + GARBAGE_DELAY, tomb=tomb)
-    )
+def _discard(session: Session, version: str, key: str, now: float, tomb: str = "") -> None:
+    values = {"version": version, "object_key": key, "cleanup_after": now + GARBAGE_DELAY, "tomb": tomb}
+    session.run(_INSERT_GARBAGE, values)
 
 
-def _recount(connection: Connection, study_row: AnyRow, series_uids: set[str], versions: set[str], now: float) -> None:
+def _recount(
+    connection: Connection,
+    session: Session,
+    study_row: AnyRow,
+    series_uids: set[str],
+    versions: set[str],
+    now: float,
+) -> None:
     """Counters, descriptions and empty rows after instances left."""
     left = (
         select(series.c.id, series.c.described_by, func.count(instance.c.id).label("number"))
@@ -254,7 +287,7 @@ def _recount(connection: Connection, study_row: AnyRow, series_uids: set[str], v
     changed: dict[str, Any] = {
         "number_of_study_related_series": numbers[0],
         "number_of_study_related_instances": numbers[1],
-        "modalities_in_study": modalities_of(connection, study_row.id),
+        "modalities_in_study": modalities_of(session, study_row.id),
         "updated_at": now,
     }
     if study_row.described_by in versions:

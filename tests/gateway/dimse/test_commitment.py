@@ -160,7 +160,7 @@ def test_what_is_not_kept_as_it_was_is_not_committed(open_door: OpenDoor) -> Non
     keep(door, good, damaged, classless)
     located = door.archive.find(damaged.SOPInstanceUID)
     assert located is not None
-    path = next(door.spool.parent.glob(f"objects/**/{located.version}*"))
+    path = next(door.spool.parent.glob(f"objects/**/*{located.version}*"))
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.chmod(0o600)

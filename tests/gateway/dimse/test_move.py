@@ -264,7 +264,7 @@ def test_a_damaged_object_costs_no_other(open_door: OpenDoor) -> None:
         for ds in (small, large):
             located = door.archive.find(ds.SOPInstanceUID)
             assert located is not None
-            path = next(door.spool.parent.glob(f"objects/**/{located.version}*"))
+            path = next(door.spool.parent.glob(f"objects/**/*{located.version}*"))
             data = bytearray(path.read_bytes())
             data[-5] ^= 1
             path.chmod(0o600)

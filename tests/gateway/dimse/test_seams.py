@@ -50,8 +50,6 @@ WRITTEN_AGAINST: list[tuple[Callable[..., Any], str]] = [
     (fsm.AA_4, "de72d40c80b0"),
     (service_class.ServiceClass.is_cancelled, "fb9acf44b9bd"),
     (service_class.ServiceClass.validate_status, "4c92e97ae31a"),
-    (service_class.StorageServiceClass.SCP, "63afca7fc6c6"),
-    (service_class.VerificationServiceClass.SCP, "d30d511f87d0"),
     (transport.AssociationSocket.__init__, "1f0325fdef2c"),
     (transport.AssociationSocket.close, "c726c8db5381"),
     (transport.AssociationServer.__init__, "edacb98bdfb7"),
