@@ -169,7 +169,8 @@ def _specificity(one: MediaRange, offer: Offer, *, first: bool) -> int:
     if one.media_type == "*/*":
         if not one.multipart:
             return 1 if first else 0
-        return 2 if offer.multipart and (offer.stored if "*" in one.syntaxes else offer.default) else 0
+        # any type: as stored, like `*/*`; what has no transfer syntax is offered by default only
+        return 2 if offer.multipart and (offer.stored or (offer.syntax is None and offer.default)) else 0
     if one.multipart != offer.multipart or not _same_type(one.media_type, offer.media_type):
         return 0
     wildcard = one.media_type.endswith("/*")

@@ -95,8 +95,10 @@ def frames(stored: str, *, explicit: bool, single: bool, possible: Sequence[str]
     """
     found: list[Offer] = []
     for multipart in (True, False) if single else (True,):
-        found += _both(OCTETS, multipart, stored, explicit=explicit, pixels=True)
-        found += [Offer(name, multipart, stored, stored=True) for name in BULK_TYPES.get(stored, ())]
+        as_stored, *decoded = _both(OCTETS, multipart, stored, explicit=explicit, pixels=True)
+        # The stored form under its own type comes before decoding: viewers list all that they can read, in any order.
+        found += [as_stored, *(Offer(name, multipart, stored, stored=True) for name in BULK_TYPES.get(stored, ()))]
+        found += decoded
         for uid in _others(stored, possible):
             found += [Offer(name, multipart, uid, default=uid in DEFAULTS) for name in BULK_TYPES.get(uid, ())]
             found.append(Offer(OCTETS, multipart, uid, default=False))

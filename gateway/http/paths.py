@@ -11,7 +11,7 @@ from gateway.http.failures import Failure
 ROOTS = ("/dicomweb", "/wado")
 MOUNTS = frozenset({"/dicomweb"})
 MAX_URI = 56 * 1024
-"""Longest path and query, in bytes (SC-414). A list of 10 000 frames takes 49 KB; at 64 KiB the HTTP parser gives up."""
+"""Longest path and query, in bytes (SC-414): 10 000 frame numbers take 49 KB; at 64 KiB the HTTP parser gives up."""
 
 
 class Paths:

@@ -13,10 +13,10 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
-    HTJ2KLossless,
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
     HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
@@ -118,7 +118,7 @@ def bulk_uris(found: object) -> list[str]:
 @pytest.mark.parametrize("ds", [FRAMES, LETTER, SLICE], ids=["frames", "letter", "slice"])
 @pytest.mark.parametrize("level", ["study", "series", "instance"])
 def test_bulkdata_is_every_bulk_value_under_its_uri(filled: Service, ds: Dataset, level: str) -> None:
-    """WADO-06, WADO-12, GEN-12: the parts' locations are the BulkDataURIs of the metadata, and these answer the same."""
+    """WADO-06, WADO-12, GEN-12: locations are the BulkDataURIs of the metadata, and these answer the same."""
     paths = {"instance": url(ds), "series": url(ds).split("/instances/")[0], "study": url(ds).split("/series/")[0]}
     named = bulk_uris(filled.get(paths[level] + "/metadata").json())
     answer = filled.get(paths[level] + "/bulkdata", f"{OCTETS}, multipart/related; type=application/pdf;q=0.5")

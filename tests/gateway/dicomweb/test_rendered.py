@@ -90,7 +90,7 @@ def test_a_picture_of_a_frame(filled: Service, resource: str) -> None:
 
 
 def test_one_picture_of_many_is_the_one_in_the_middle(filled: Service) -> None:
-    """RP-09."""
+    """RP-09, RT-02: of several frames there is no default; all of them as multipart, or one that stands for them."""
     middle = filled.get(f"{url(SLICES[1])}/rendered", "image/png")
     assert filled.get(f"{url(SLICES[1], 1)}/rendered", "image/png").content == middle.content
     frame = filled.get(f"{url(FRAMES)}/frames/3/rendered", "image/png")

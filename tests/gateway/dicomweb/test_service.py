@@ -44,12 +44,14 @@ def test_options_of_the_root_describes_the_service(filled: Service) -> None:
     application = ElementTree.fromstring(answer.content)
     name = f"{{{NAMESPACE}}}"
     assert application.tag == f"{name}application"
-    (resources,) = application
+    resources = application[0]
+    assert len(application) == 1
     assert resources.attrib["base"] == filled.url
     paths = {resource.attrib["path"] for resource in resources.iter(f"{name}resource")}
     assert {"/", "/studies", "{study}", "series", "metadata", "frames/{frames}"} <= paths
     search = next(method for method in resources.iter(f"{name}method") if method.attrib["id"] == "search.studies")
-    accept, *query = search.find(f"{name}request") or ()
+    asked = [one for request in search.findall(f"{name}request") for one in request]
+    accept, query = asked[0], asked[1:]
     assert accept.attrib == {"name": "Accept", "style": "header"}
     assert "application/dicom+json" in {option.attrib["value"] for option in accept}
     assert "includefield" in {one.attrib["name"] for one in query}
@@ -267,6 +269,16 @@ def test_codes_of_what_goes_well_and_what_does_not(filled: Service) -> None:
         assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(
+    ("text", "status"), [("no", 200), ("yes", 400), ("srgb", 400), ("adobergb", 400), ("", 400), ("nonsense", 400)]
+)
+def test_pictures_carry_no_colour_profile(filled: Service, text: str, status: int) -> None:
+    """RP-06: 400 for a profile that the picture cannot have, and for what is none."""
+    answer = filled.get(f"{PATH}/rendered?iccprofile={text}", "image/png")
+    assert answer.status_code == status
+    assert status == 200 or answer.json()["parameter"] == "iccprofile"
+
+
 def test_without_permission_nothing_is_told(tmp_path: Path) -> None:
     """SC-403: there is one kind of caller, so refusals are 401; no answer tells whether an instance exists."""
     with serve(tmp_path, token="a-token-of-enough-length") as service:
@@ -320,7 +332,7 @@ def test_hostile_accept_headers_cost_nothing(filled: Service, accept: str, path:
 
 
 @pytest.mark.parametrize(
-    "path", ["%2e%2e/%2e%2e/etc/passwd", "1.2%00.3", "1.2/..%2f3", "１.２", "1.2%E2%88%953", "%c0%ae"]
+    "path", ["%2e%2e/%2e%2e/etc/passwd", "1.2%00.3", "1.2/..%2f3", "\uff11.\uff12", "1.2%E2%88%953", "%c0%ae"]
 )
 def test_paths_that_try_something(filled: Service, path: str) -> None:
     """S-65."""
