@@ -73,5 +73,5 @@ class Query:
             headers["Warning"] = ", ".join(f"299 {base}: {text}" for text in warnings)
         if not page.matches and self.settings.empty_search == 204:
             return Response(status_code=204, headers={**headers, "Vary": "Accept"})
-        dresser = Dresser(wanted.returned, level, base)
+        dresser = Dresser(wanted.returned, level, base, wanted.named)
         return answer(request, [dresser.dress(match) for match in page.matches], offer.media_type, headers)

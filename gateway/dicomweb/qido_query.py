@@ -40,10 +40,14 @@ _NO_ZONE = frozenset({"PatientBirthDate"})
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """One search: what to ask the archive, which attributes to return, and what to warn of."""
+    """One search: what to ask the archive, which attributes to return, and what to warn of.
+
+    `named` are the keywords of those returned attributes that the request names: they are there even when empty.
+    """
 
     query: Query
     returned: tuple[Attribute, ...]
+    named: frozenset[str]
     warnings: tuple[str, ...]
 
 
@@ -128,7 +132,8 @@ def read(
     named = dict.fromkeys([*sorted_.keys, *included])
     if not any(step.creator for one in named for step in one.path):
         sorted_.unknown += sorted_.creator_names
-    returned = _returned(frozenset(one.keyword for one in named if one.indexed), tuple(tables))
+    names = frozenset(one.keyword for one in named if one.indexed)
+    returned = _returned(names, tuple(tables))
     conditions, unadjusted = _conditions(sorted_, fixed)
     query = Query(
         level,
@@ -140,7 +145,7 @@ def read(
         beyond=tuple(one for one in named if not one.indexed),
     )
     noted = ((NOT_MATCHED, sorted_.unknown), (NOT_RETURNED, missing), (NOT_ADJUSTED, unadjusted))
-    return Search(query, returned, tuple(text + shown(names) for text, names in noted if names))
+    return Search(query, returned, names, tuple(text + shown(them) for text, them in noted if them))
 
 
 def _sort(asked: Sequence[tuple[str, str]], level: Level, unstated: int | None) -> _Asked:

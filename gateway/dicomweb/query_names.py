@@ -79,13 +79,15 @@ def _beyond(steps: tuple[Step, ...]) -> Attribute:
     keyword = ".".join(keyword_for_tag(step.tag) or f"{step.tag:08X}" for step in steps)
     private = is_private(last.tag)
     # what a private element says nobody knows but its creator: any level may ask for it
-    level = Level.PATIENT if is_private(steps[0].tag) else level_of(keyword.partition(".")[0])
+    level = Level.PATIENT if steps[0].tag & 0x10000 else level_of(keyword.partition(".")[0])
     multiple = private or not re.fullmatch(r"1", _vm(last.tag))
     return Attribute(keyword, last.tag, _vr(last), level, Returned.ASKED, multiple=multiple, path=steps)
 
 
 def _vr(step: Step) -> str:
     """The VR of a step; empty for a public tag that is not in the dictionary."""
+    if is_creator(step.tag):
+        return "LO"
     if is_private(step.tag):
         vr = private_vr(step.tag & 0xFFFF00FF, step.creator.encode()) if step.creator else "UN"
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import cache
 
 from gateway.dicomweb.dicom_json import DataSet, Element, Writer, element, key, ordered, sequence, writer
@@ -23,14 +23,15 @@ Place = tuple[str, str, Writer | None, Element | None]
 class Dresser:
     """Turns matches of one search into DICOM JSON objects with ascending keys (QIDO-05 to 10, QIDO-27, JSON-01)."""
 
-    def __init__(self, returned: Sequence[Attribute], level: Level, root: str) -> None:
+    def __init__(self, returned: Sequence[Attribute], level: Level, root: str, named: Set[str] = frozenset()) -> None:
         self._root = root
         self._uids = _UIDS[:level]
         self._sequences: list[tuple[str, str, list[tuple[str, str, Writer]]]] = []
         places: dict[int, Place] = {tag: (key(tag), "", None, said) for tag, said in _SAID_OF_ALL.items()}
         for one in returned:
             if one.sequence is None:
-                empty = None if one.returned is Returned.KNOWN else Element(vr=one.vr)
+                left_out = one.returned is Returned.KNOWN and one.keyword not in named
+                empty = None if left_out else Element(vr=one.vr)
                 write = writer(one.vr, multiple=one.multiple)
                 many = one.unique or one.keyword in _OF_EACH
                 places[one.tag] = (key(one.tag), one.keyword, write if many else cache(write), empty)

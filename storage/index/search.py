@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, select
 
 from storage.attributes import ATTRIBUTES, BY_KEYWORD, SEQUENCES, Attribute, Level
 from storage.index.conditions import REQUEST, Glob, column, where
@@ -97,14 +97,8 @@ def _order(query: Query) -> tuple[ColumnElement[Any], ...]:
     return _INSTANCES if placed else (instance.c.sop_instance_uid,)
 
 
-_SKIPPED = frozenset(
-    {
-        "SOPClassesInStudy",
-        "NumberOfPatientRelatedStudies",
-        "NumberOfPatientRelatedSeries",
-        "NumberOfPatientRelatedInstances",
-    }
-)
+_OF_PATIENT = ("NumberOfPatientRelatedStudies", "NumberOfPatientRelatedSeries", "NumberOfPatientRelatedInstances")
+_SKIPPED = frozenset({"SOPClassesInStudy", *_OF_PATIENT})
 
 
 @lru_cache(maxsize=256)
@@ -171,6 +165,10 @@ def _extras(connection: Connection, query: Query, rows: Sequence[AnyRow]) -> dic
         extras[REQUEST] = _requests(connection, sorted({row._mapping["series_row"] for row in rows}), conditions)
     if "SOPClassesInStudy" in query.wanted and rows:
         extras["SOPClassesInStudy"] = _classes(connection, sorted({row._mapping["study_row"] for row in rows}))
+    if rows and any(keyword in query.wanted for keyword in _OF_PATIENT):
+        counts = _patients_of(connection, sorted({row._mapping["study_row"] for row in rows}))
+        for place, keyword in enumerate(_OF_PATIENT):
+            extras[keyword] = {row: numbers[place] for row, numbers in counts.items()}
     return extras
 
 
@@ -205,6 +203,26 @@ def _classes(connection: Connection, rows: Sequence[int]) -> dict[int, str]:
     return {row: "\\".join(classes) for row, classes in found.items()}
 
 
+def _patients_of(connection: Connection, rows: Sequence[int]) -> dict[int, Sequence[int]]:
+    """What is there of the patient of each study, where the patient has an ID."""
+    other = study.alias()
+    same = and_(
+        other.c.patient_id == study.c.patient_id,
+        other.c.issuer_of_patient_id.is_not_distinct_from(study.c.issuer_of_patient_id),
+    )
+    found: dict[int, Sequence[int]] = {}
+    for some in _chunks(rows):
+        statement = select(study.c.id, *_patient_columns(other)).join(other, same)
+        for row in connection.execute(statement.where(study.c.id.in_(some)).group_by(study.c.id)):
+            found[row[0]] = [int(number) for number in row[1:]]
+    return found
+
+
+def _patient_columns(table: FromClause) -> list[ColumnElement[Any]]:
+    of_series, of_instances = table.c.number_of_study_related_series, table.c.number_of_study_related_instances
+    return [func.count(), func.coalesce(func.sum(of_series), 0), func.coalesce(func.sum(of_instances), 0)]
+
+
 def _chunks(rows: Sequence[Any], size: int = 500) -> Iterable[Sequence[Any]]:
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
@@ -226,9 +244,8 @@ def _patients(connection: Connection, query: Query, glob: Glob) -> Page:
         len(rows),
         lambda: connection.execute(select(func.count()).select_from(newest.subquery())).scalar_one(),
     )
-    counts = {keyword for keyword in query.wanted if keyword.startswith("NumberOfPatientRelated")}
     found = tuple(_matches(shown, rows, {}))
-    if counts:
+    if any(keyword in query.wanted for keyword in _OF_PATIENT):
         found = tuple(Match({**match.values, **_patient_counts(connection, match)}) for match in found)
     return Page(found, total)
 
@@ -238,15 +255,5 @@ def _patient_counts(connection: Connection, match: Match) -> dict[str, int]:
         own = study.c[BY_KEYWORD[keyword].column]
         return own == match.values[keyword] if keyword in match.values else own.is_(None)
 
-    row = connection.execute(
-        select(
-            func.count(),
-            func.sum(study.c.number_of_study_related_series),
-            func.sum(study.c.number_of_study_related_instances),
-        ).where(same("PatientID"), same("IssuerOfPatientID"))
-    ).one()
-    return {
-        "NumberOfPatientRelatedStudies": int(row[0]),
-        "NumberOfPatientRelatedSeries": int(row[1] or 0),
-        "NumberOfPatientRelatedInstances": int(row[2] or 0),
-    }
+    row = connection.execute(select(*_patient_columns(study)).where(same("PatientID"), same("IssuerOfPatientID"))).one()
+    return dict(zip(_OF_PATIENT, map(int, row), strict=True))

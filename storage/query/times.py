@@ -10,7 +10,8 @@ from calendar import monthrange
 from datetime import datetime, timedelta
 
 MINUTES_A_DAY = 24 * 60
-DAY_BEGINS, DAY_ENDS = "000000.000000", "235960.999999"
+DAY_BEGINS, DAY_ENDS = "000000", "235960.999999"
+"""Without a fraction, which a stored time may leave out."""
 OFFSETS: dict[str, int] = {
     f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}{abs(minutes) % 60:02d}": minutes
     for minutes in range(-12 * 60, 14 * 60 + 1, 15)
@@ -43,6 +44,7 @@ def time(text: str, *, last: bool) -> str | None:
         return None
     whole, _, fraction = digits.partition(".")
     if not last:
+        fraction = fraction.rstrip("0")  # a stored time may leave out as much
         return whole + "000000"[len(whole) :] + (f".{fraction}" if fraction else "")
     return whole + "235959"[len(whole) :] + f".{fraction.ljust(6, '9')}"
 
