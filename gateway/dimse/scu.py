@@ -262,19 +262,18 @@ class Requestor:
 def _connected(peer: Peer, settings: Settings, limits: Limits) -> socket.socket:
     """A connection to the peer, with TLS where it listens with that. Raises PeerFailure."""
     try:
-        plain = socket.create_connection((peer.host, peer.port), timeout=limits.connect_seconds)
+        connection = socket.create_connection((peer.host, peer.port), timeout=limits.connect_seconds)
     except OSError as error:
         raise PeerFailure("unreachable") from error
     try:
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if not peer.tls:
-            return plain
-        secured = client_context(settings, peer).wrap_socket(plain, server_hostname=peer.host)
-        verify(secured, peer)
-        return secured
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if peer.tls:
+            connection = client_context(settings, peer).wrap_socket(connection, server_hostname=peer.host)
+            verify(connection, peer)
     except (OSError, BadSettings) as error:  # of the handshake; ssl.SSLError is an OSError
-        plain.close()
+        connection.close()
         raise PeerFailure("tls", f"no TLS connection to the peer: {type(error).__name__}") from error
+    return connection
 
 
 def _request(called: str, calling: str, proposals: Sequence[Proposal], scp_of: Sequence[str]) -> bytes:

@@ -43,6 +43,10 @@ SIGN_OF_LIFE = 5.0
 FAILED_UIDS = (0x0008, 0x0058)
 
 
+class Cancelled(Exception):
+    """The peer has cancelled the request while a sub-operation was under way."""
+
+
 class Counts:
     """The sub-operations of one request: every one is in one of the counters."""
 
@@ -126,7 +130,11 @@ class RetrieveService(QueryRetrieveServiceClass):
         """Refuse what can be refused before the archive is asked. Raises GatewayError."""
 
     def tick(self) -> None:
-        """Time passes while a sub-operation is under way."""
+        """Time passes while a sub-operation is under way. Raises Cancelled, Unanswered."""
+        if self.is_cancelled(self._request.MessageID or 0):
+            raise Cancelled
+        if not self._acceptor.is_established:
+            raise Unanswered
         if monotonic() - self._told > SIGN_OF_LIFE:
             self._pending()
 
@@ -152,6 +160,8 @@ class RetrieveService(QueryRetrieveServiceClass):
                     return statuses.CANCELLED, ""
                 if counts.remaining and monotonic() - self._told > PENDING_EVERY:
                     self._pending()
+        except Cancelled:
+            return statuses.CANCELLED, ""
         finally:
             close = getattr(results, "close", None)
             if close is not None:

@@ -22,6 +22,7 @@ from tests.gateway.dimse.conftest import Door, OpenDoor
 from tests.gateway.dimse.peers import MR, keep, node, peer
 from tests.gateway.dimse.test_get import identifier, stored
 from tests.gateway.dimse.wire import CT, EXPLICIT, IMPLICIT
+from tests.parts.certificates import Authority
 from tests.parts.datasets import ct_slice, mr_slice, series_of, uid
 from tests.parts.machine import free_port, need
 
@@ -251,6 +252,32 @@ def test_a_cancel_stops_it(open_door: OpenDoor) -> None:
         assert 5 <= last.NumberOfCompletedSuboperations < 20
 
 
+def test_a_cancel_need_not_wait_for_a_slow_destination(open_door: OpenDoor) -> None:
+    """MOVE-03, F-61: FE00 while an instance is still under way; so it is when the one who asked goes away."""
+    with node() as destination:
+        door = open_door(peers=(destination.peer(),))
+        keep(door, *series_of(3, "one"))
+        ae = AE("MOVER")
+        ae.add_requested_context(STUDY_MOVE)
+        association = ae.associate(*door.address, ae_title="GANTRY")
+        release = threading.Event()
+
+        def answer(count: int) -> int:
+            if count == 2:
+                association.send_c_cancel(1, query_model=STUDY_MOVE)
+                release.wait(10)
+            return 0
+
+        destination.answer = answer
+        started = time.monotonic()
+        statuses = [status for status, _ in association.send_c_move(study("one"), "NODE", STUDY_MOVE)]
+        assert time.monotonic() - started < 5
+        release.set()
+        association.release()
+        last = statuses[-1]
+        assert (last.Status, last.NumberOfRemainingSuboperations, last.NumberOfCompletedSuboperations) == (0xFE00, 2, 1)
+
+
 def test_a_damaged_object_costs_no_other(open_door: OpenDoor) -> None:
     """F-16, MOVE-05: it is never sent as good."""
     with node() as destination:
@@ -339,3 +366,38 @@ def listening() -> Iterator[tuple[str, list[Any]]]:
         finally:
             stop.set()
             thread.join()
+
+
+def test_a_destination_with_tls_and_one_that_is_not_who_it_should_be(open_door: OpenDoor, tmp_path: Path) -> None:
+    """TLS-01, TLS-02, F-61: both sides show certificates; to another certificate nothing is sent."""
+    (tmp_path / "authority").mkdir()
+    authority = Authority(tmp_path / "authority")
+    ours, theirs = authority.issue("front"), authority.issue("behind")
+    behind = open_door(
+        aet="BEHIND",
+        dimse_tls="127.0.0.1:0",
+        dimse_tls_cert=theirs.certificate,
+        dimse_tls_key=theirs.key,
+        dimse_tls_ca=authority.certificate,
+    )
+    assert behind.server.tls_address is not None
+    port = behind.server.tls_address[1]
+    front = open_door(
+        dimse_tls_cert=ours.certificate,
+        dimse_tls_key=ours.key,
+        dimse_tls_ca=authority.certificate,
+        peers=(
+            peer("BEHIND", port, tls=True, certificate="behind"),
+            peer("IMPOSTOR", port, tls=True, certificate="somebody else"),
+            peer("PLAIN", port),
+        ),
+        limits=QUICK,
+    )
+    slices = [ct_slice("one", 1, number, rows=512, columns=512) for number in range(1, 4)]
+    keep(front, *slices)
+    for title in ("IMPOSTOR", "PLAIN"):
+        moved = Mover(front, study("one"), title)
+        assert (moved.status, moved.counts) == (0xA702, (None, 0, 3, 0))
+    assert behind.archive.index.count() == (0, 0, 0)
+    assert Mover(front, study("one"), "BEHIND").status == 0
+    assert all(stored(behind, one.SOPInstanceUID) == stored(front, one.SOPInstanceUID) for one in slices)
