@@ -25,6 +25,9 @@ _MOST_SHOWN = 8
 MAX_DEPTH = 8
 """Elements on the way to an attribute."""
 
+MAX_CREATOR = 64
+"""Characters of a private creator, a Long String (PS3.5 6.2)."""
+
 _BY_STEPS: dict[tuple[Step, ...], Attribute] = {attribute.steps: attribute for attribute in ATTRIBUTES}
 
 ALWAYS_THERE = frozenset({0x00080005, 0x00080056, 0x00081190})
@@ -86,10 +89,10 @@ def _beyond(steps: tuple[Step, ...]) -> Attribute:
 
 def _vr(step: Step) -> str:
     """The VR of a step; empty for a public tag that is not in the dictionary."""
-    if is_creator(step.tag):
-        return "LO"
-    if is_private(step.tag):
-        vr = private_vr(step.tag & 0xFFFF00FF, step.creator.encode()) if step.creator else "UN"
+    if step.creator:
+        vr = private_vr(step.tag, step.creator.encode())
+    elif is_private(step.tag) or is_creator(step.tag):
+        vr = "LO" if is_creator(step.tag) else "UN"
     else:
         vr = public_vr(step.tag)
         if vr == "UN" and step.tag not in DicomDictionary:
@@ -124,7 +127,7 @@ def with_creator(attribute: Attribute, creators: Mapping[tuple[int, ...], str]) 
     for at, tag in enumerate(tags):
         if is_private(tag):
             creator = creators.get((*tags[:at], tag & 0xFFFF0000 | tag >> 8 & 0xFF), "")
-            if not creator:
+            if not 0 < len(creator) <= MAX_CREATOR:
                 return None
             steps.append(Step(tag & 0xFFFF00FF, creator))
         else:
