@@ -9,9 +9,11 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
+from tests.gateway.dicomweb.service import STOW_TYPE, stow_body
 from tests.parts.browser_clients import NotFetched, fetch
 from tests.parts.fix_gateway import BackendEnvironment, starter
 from tests.parts.gateway import GatewayProcess
@@ -91,3 +93,11 @@ def clients(browser: Browser, origin: str) -> Iterator[Page]:
     yield page
     context.close()
     assert refused == []
+
+
+def store(gateway: GatewayProcess, *files: bytes) -> None:
+    """Store files, all of which are taken."""
+    answer = httpx.post(
+        f"{gateway.dicomweb_url}/studies", content=stow_body(files), headers={"Content-Type": STOW_TYPE}, timeout=60
+    )
+    assert answer.status_code == 200, answer.text

@@ -26,7 +26,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from tests.gateway.dicomweb.service import STOW_TYPE, parts_of, stow_body
+from tests.clients.conftest import store
+from tests.gateway.dicomweb.service import parts_of
 from tests.parts.datasets import ct_slice, encapsulated, instance, part10_bytes, phantom, pixels, uid
 from tests.parts.gateway import GatewayProcess
 
@@ -83,14 +84,6 @@ def url_of(gateway: GatewayProcess, ds: Dataset) -> str:
     """The URL of an instance."""
     series = f"{gateway.dicomweb_url}/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}"
     return f"{series}/instances/{ds.SOPInstanceUID}"
-
-
-def store(gateway: GatewayProcess, *files: bytes) -> None:
-    """Store files, all of which are taken."""
-    answer = httpx.post(
-        f"{gateway.dicomweb_url}/studies", content=stow_body(files), headers={"Content-Type": STOW_TYPE}, timeout=60
-    )
-    assert answer.status_code == 200, answer.text
 
 
 def compressed(gateway: GatewayProcess, url: str, syntax: str, media_type: str) -> bytes:
@@ -156,7 +149,7 @@ def as_array(image: dict[str, Any]) -> NDArray[Any]:
 def test_the_loader_decodes_frames_as_they_are_stored(
     clients: Page, stored: dict[str, Stored], answers: list[Response], name: str
 ) -> None:
-    """NEG-04, TS-01 to TS-08, MP-02: `transfer-syntax=*` without quotes; it learns the syntax from the part's header."""
+    """NEG-04, TS-01 to TS-08, MP-02: `transfer-syntax=*` unquoted; it learns the syntax from the part's header."""
     (image,) = load(clients, stored[name])
     assert image["syntax"] == LOSSLESS[name][0]
     assert np.array_equal(as_array(image), stored[name].pixels)
