@@ -70,11 +70,13 @@ $(VENV)/test.stamp: $(INPUTS) | $(PY)
 serve: $(VENV)/serve.stamp
 	@exec $(VENV)/bin/gantry serve --data ./data $(ARGS)
 
-# Without the Debian packages, or OHIF, the tests that need them fail and say so; the others are worth running all the same.
+# Without the Debian packages, OHIF, or the JavaScript clients, the tests that need them fail and say so; the others are
+# worth running all the same.
 .PHONY: test
 test: $(VENV)/test.stamp
 	@$(PY) tests/parts/debian.py || true
 	@$(PY) -m tests.parts.ohif || true
+	@$(PY) -m tests.parts.browser_clients || true
 	@$(MAKE) --no-print-directory check
 	GANTRY_TESTS=all $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 

@@ -360,6 +360,7 @@ def test_a_report_of_highdicom_is_read_back(client: DICOMwebClient, gateway: Gat
     from_metadata.file_meta = from_file.file_meta
     for got in (from_file, from_metadata):
         read = hd.sr.ComprehensiveSR.from_dataset(got).content
+        assert isinstance(read, hd.sr.MeasurementReport)
         (group,) = read.get_planar_roi_measurement_groups(tracking_uid=uid("tracking"))
         (measurement,) = group.get_measurements()
         assert (measurement.value, measurement.unit) == (1.7, codes.UCUM.SquareMillimeter)
