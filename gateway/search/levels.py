@@ -18,7 +18,7 @@ ClinicalTrialSiteName ClinicalTrialSponsorName ClinicalTrialSubjectID ClinicalTr
 ClinicalTrialTimePointDescription ClinicalTrialTimePointID ClinicalTrialTimePointTypeCodeSequence
 ConsentForClinicalTrialUseSequence ConsultingPhysicianIdentificationSequence ConsultingPhysicianName
 CountryOfResidence DeidentificationMethod DeidentificationMethodCodeSequence EthnicGroup EthnicGroupCodeSequence
-EthnicGroups GeneticModificationsSequence GroupOfPatientsIdentificationSequence IssuerOfAccessionNumberSequence
+GeneticModificationsSequence GroupOfPatientsIdentificationSequence IssuerOfAccessionNumberSequence
 IssuerOfAdmissionIDSequence IssuerOfClinicalTrialProtocolID IssuerOfClinicalTrialSiteID
 IssuerOfClinicalTrialSubjectID IssuerOfClinicalTrialSubjectReadingID IssuerOfClinicalTrialTimePointID
 IssuerOfPatientIDQualifiersSequence IssuerOfServiceEpisodeIDSequence LastMenstrualDate LongitudinalTemporalEventType
@@ -52,9 +52,9 @@ SoftwareVersions SpatialResolution SynchronizationChannel SynchronizationFrameOf
 TimeDistributionProtocol TimeOfLastCalibration TimeSource TreatmentSessionUID TriggerSourceOrType UDISequence
 """
 
-_LEVELS: dict[str, Level] = dict.fromkeys(_STUDY.split(), Level.STUDY) | dict.fromkeys(_SERIES.split(), Level.SERIES)
+KNOWN: dict[str, Level] = dict.fromkeys(_STUDY.split(), Level.STUDY) | dict.fromkeys(_SERIES.split(), Level.SERIES)
 
 
 def level_of(keyword: str) -> Level:
     """The level of an attribute by its keyword; of one in a sequence, give that of the sequence."""
-    return _LEVELS.get(keyword, Level.IMAGE)
+    return KNOWN.get(keyword, Level.IMAGE)

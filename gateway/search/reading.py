@@ -118,10 +118,11 @@ def _convert(header: Header, located: Located, wanted: Wanted) -> dict[str, Any]
     return found
 
 
-class _Memory:
-    """The elements that were wanted last."""
+class Memory:
+    """The elements that were wanted last, of `limit` data sets at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = REMEMBERED) -> None:
+        self._limit = limit
         self._lock = Lock()
         self._kept: OrderedDict[tuple[str, Wanted], dict[str, Any]] = OrderedDict()
 
@@ -135,8 +136,8 @@ class _Memory:
     def put(self, key: tuple[str, Wanted], found: dict[str, Any]) -> None:
         with self._lock:
             self._kept[key] = found
-            while len(self._kept) > REMEMBERED:
+            while len(self._kept) > self._limit:
                 self._kept.popitem(last=False)
 
 
-_memory = _Memory()
+_memory = Memory()
