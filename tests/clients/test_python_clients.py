@@ -364,5 +364,6 @@ def test_a_report_of_highdicom_is_read_back(client: DICOMwebClient, gateway: Gat
         (group,) = read.get_planar_roi_measurement_groups(tracking_uid=uid("tracking"))
         (measurement,) = group.get_measurements()
         assert (measurement.value, measurement.unit) == (1.7, codes.UCUM.SquareMillimeter)
+        assert group.roi is not None
         assert np.array_equal(group.roi.value, region.value)
         assert "Müller^Änne" in str(got)
