@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -81,6 +82,7 @@ class Attribute:
         return self.keyword.rpartition(".")[0] or None
 
 
+@lru_cache(maxsize=1024)
 def snake(keyword: str) -> str:
     """`StudyInstanceUID` -> `study_instance_uid`; runs of capitals stay together."""
     out: list[str] = []

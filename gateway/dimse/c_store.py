@@ -51,6 +51,7 @@ class Reception:
     def bind(self, association: Acceptor) -> None:
         """Say which association this is for."""
         self._association = association
+        self._log = log.bind()  # once, since binding costs more than a line that is not written
 
     def begin(self, request: Request, context_id: int) -> None:
         """Open a spool file for the data set of `request`. Raises ProtocolError for a context that was not accepted."""
@@ -123,7 +124,7 @@ class Reception:
             return self._failed(statuses.PROCESSING_FAILURE, type(error).__name__, affected, answer)
         self.stored += 1
         _SUCCESSES.inc()
-        log.debug("stored", sop_uid=stored.sop_uid, outcome=stored.outcome)
+        self._log.debug("stored", sop_uid=stored.sop_uid, outcome=stored.outcome)
         return None
 
     def _failed(self, status: int, reason: str, affected: tuple[str, str], answer: Dataset) -> Dataset:

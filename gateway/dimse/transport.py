@@ -57,6 +57,7 @@ class Connection(AssociationSocket):
         self._buffer = memoryview(bytearray(READ_AHEAD))
         self._start = self._end = 0
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        accepted.setblocking(False)
         self._poll = select.poll()
         self._poll.register(accepted, select.POLLIN)
         self._poll_or_stop = select.poll()
@@ -75,6 +76,7 @@ class Connection(AssociationSocket):
         try:
             secured.settimeout(max(0.001, deadline - monotonic()))
             secured.do_handshake()
+            secured.setblocking(False)
             self.certificate_names = peer_certificate(secured)
         except TimeoutError:
             raise PeerLost("too_slow") from None
@@ -113,8 +115,14 @@ class Connection(AssociationSocket):
         try:
             if self.socket is None:
                 raise PeerLost("closed")
-            self.socket.settimeout(self._limits.send_seconds)
-            self.socket.sendall(bytestream)
+            try:
+                sent = self.socket.send(bytestream)
+            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                sent = 0
+            if sent < len(bytestream):
+                self.socket.settimeout(self._limits.send_seconds)
+                self.socket.sendall(memoryview(bytestream)[sent:])
+                self.socket.setblocking(False)
         except OSError:
             self.event_queue.put("Evt17")
 
@@ -168,18 +176,21 @@ class Connection(AssociationSocket):
         if source is None:
             raise PeerLost("closed")
         while self._end - self._start < size:
-            if (left := deadline - monotonic()) <= 0:
-                raise PeerLost("too_slow")
             try:
-                source.settimeout(left)
                 count = source.recv_into(self._buffer[self._end :])
-            except TimeoutError:
-                raise PeerLost("too_slow") from None
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                self._await(deadline)
+                continue
             except OSError:
                 raise PeerLost("connection_lost") from None
             if not count:
                 raise PeerLost("closed" if self._start == self._end else "connection_lost")
             self._end += count
+
+    def _await(self, deadline: float) -> None:
+        """Until there is something to be read. Raises PeerLost at the deadline, even if bytes come now and then."""
+        if (left := deadline - monotonic()) <= 0 or not self._poll.poll(left * 1000):
+            raise PeerLost("too_slow")
 
     def _make_room(self, size: int) -> None:
         kept = self._end - self._start

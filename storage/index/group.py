@@ -7,12 +7,19 @@ own result. Alone, a caller pays nothing for it.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[Item, Result]):
+    item: Item
+    outcome: tuple[Result | Exception] | None = None
 
 
 class GroupCommit(Generic[Item, Result]):
@@ -21,29 +28,26 @@ class GroupCommit(Generic[Item, Result]):
     def __init__(self, commit: Callable[[Sequence[Item]], Sequence[Result | Exception]], *, most: int = 64) -> None:
         self._commit = commit
         self._most = most
-        self._waiting: list[tuple[Item, Future[Result]]] = []
-        self._guard = threading.Lock()
+        self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._leader = threading.Lock()
 
     def submit(self, item: Item) -> Result:
         """Commit `item`, together with whatever else waits; returns its result or raises its error."""
-        future: Future[Result] = Future()
-        with self._guard:
-            self._waiting.append((item, future))
+        mine: _Waiting[Item, Result] = _Waiting(item)
+        self._waiting.append(mine)
         with self._leader:
-            while not future.done():
+            while mine.outcome is None:
                 self._work()
-        return future.result()
+        (outcome,) = mine.outcome
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def _work(self) -> None:
-        with self._guard:
-            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+        batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
         try:
-            results = self._commit([item for item, _ in batch])
+            outcomes = self._commit([one.item for one in batch])
         except Exception as error:  # the whole batch shares the failure of its transaction
-            results = [error] * len(batch)
-        for (_, future), result in zip(batch, results, strict=True):
-            if isinstance(result, Exception):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
+            outcomes = [error] * len(batch)
+        for one, outcome in zip(batch, outcomes, strict=True):
+            one.outcome = (outcome,)

@@ -10,14 +10,16 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import threading
 import warnings
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Engine, create_engine, event
+from sqlalchemy import ColumnElement, Connection, Engine, create_engine, event
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
@@ -26,6 +28,8 @@ from storage.errors import IndexBusy, IndexFull, IndexStoreError, IndexUnavailab
 from storage.index.migrate import upgrade
 from storage.index.session import DriverSession, Session
 from storage.index.sql import Dialect, SqlIndex
+
+T = TypeVar("T")
 
 SAFE_VERSION = (3, 51, 3)
 
@@ -76,42 +80,65 @@ class SqliteIndex(SqlIndex):
         except BaseException:
             os.close(self._lock)
             raise
+        self._drivers = _Drivers(path)
+        self._turn = threading.Lock()  # writers wait here, not in SQLite, which would have them ask again and again
 
     @contextmanager
     def _reading_session(self) -> Iterator[Session]:
         try:
-            with _drivers(self._readers) as connection:
+            with self._drivers.one() as connection:
                 yield DriverSession(connection.cursor(), self._readers.dialect, _insert_new)
         except SQLAlchemyError as error:
             raise translate(error)[0] from error
 
     @contextmanager
     def _writing_session(self) -> Iterator[Session]:
-        with _drivers(self._writers) as connection:
+        with self._turn, self._drivers.one() as connection:
             cursor = connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             yield DriverSession(cursor, self._writers.dialect, _insert_new)
             cursor.execute("COMMIT")
 
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        with self._turn:
+            return super()._write(work)
+
     def close(self) -> None:
         """Give back connections and the lock."""
         super().close()
+        self._drivers.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
 
-@contextmanager
-def _drivers(engine: Engine) -> Iterator[Any]:
-    """A connection of the pool as the driver's own, whose errors come out as SQLAlchemy's. What it has begun and not
-    committed is undone."""
-    pooled = engine.raw_connection()
-    try:
-        yield pooled.driver_connection
-    except driver().Error as error:
-        raise DBAPIError(None, None, error) from error
-    finally:
-        pooled.close()
+class _Drivers:
+    """Connections of the driver itself, without a pool's work at each use. Errors come out as SQLAlchemy's."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._idle: deque[Any] = deque()
+
+    @contextmanager
+    def one(self) -> Iterator[Any]:
+        """A connection for one thread; what was begun and not committed is undone."""
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = _connect(self._path)
+        try:
+            yield connection
+        except driver().Error as error:
+            raise DBAPIError(None, None, error) from error
+        finally:
+            if connection.in_transaction:
+                connection.rollback()
+            self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close those that nobody uses."""
+        while self._idle:
+            self._idle.pop().close()
 
 
 def _insert_new(table: Any) -> Any:
@@ -137,28 +164,25 @@ def _engine(path: Path, *, immediate: bool) -> Engine:
         if immediate
         else {"poolclass": QueuePool, "pool_size": 16, "max_overflow": 48, "pool_timeout": 10}
     )
-    engine = create_engine(
-        "sqlite+pysqlite://",
-        module=driver(),
-        creator=lambda: driver().connect(path, timeout=10, check_same_thread=False, isolation_level=None),
-        **pool,
-    )
+    engine = create_engine("sqlite+pysqlite://", module=driver(), creator=lambda: _connect(path), **pool)
     begin = "BEGIN IMMEDIATE" if immediate else "BEGIN"
-
-    @event.listens_for(engine, "connect")
-    def _settings(connection: Any, _record: object) -> None:
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "busy_timeout=10000",
-            "cache_size=-16000",
-            "temp_store=MEMORY",
-        ):
-            connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _connect(path: Path) -> Any:
+    connection = driver().connect(path, timeout=10, check_same_thread=False, isolation_level=None)
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "busy_timeout=10000",
+        "cache_size=-16000",
+        "temp_store=MEMORY",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+    return connection
