@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.caller import Caller
 from gateway.describe import read_and_describe
-from gateway.errors import NotFound, Unavailable
+from gateway.errors import Gone, NotFound, Unavailable
 from storage.archive import Archive
 from storage.errors import StorageError
 from storage.reader import open_reader
@@ -15,10 +15,12 @@ def delete(
 ) -> int:
     """Remove the instances below from every answer, at once and for good; returns how many.
 
-    Their bytes go later. Raises NotFound when there are none, Unavailable.
+    Their bytes go later. Raises NotFound when there are none (Gone when there were), Unavailable.
     """
     try:
         gone = archive.delete(study_uid, series_uid, sop_uid)
+        if not gone and archive.was_deleted(study_uid, series_uid, sop_uid):
+            raise Gone("it was deleted before")
         if not gone:
             raise NotFound("no such study, series or instance")
         describe_again(archive)

@@ -12,6 +12,7 @@ GatewayError
  |    +-- TooLarge              A700  larger than the limit
  |    +-- ProcessingFailure     0110
  +-- NotFound                 no such study, series, instance, frame or bulk value
+ |    +-- Gone                  there was one; it was deleted
  +-- BadRequest               a parameter is wrong; names it
  +-- TooBroad                 a search that would have to read too much; says how to narrow it
  +-- NotAcceptable            nothing on offer is acceptable; lists the offers
@@ -122,6 +123,12 @@ class NotFound(GatewayError):
     """No such resource."""
 
     reason = "not_found"
+
+
+class Gone(NotFound):
+    """There was such a resource; it was deleted."""
+
+    reason = "gone"
 
 
 class BadRequest(GatewayError):

@@ -31,7 +31,7 @@ from gateway.dicom.pixels import decode_frame, frame_to_native
 from gateway.dicom.transcode import offered, transcode
 from gateway.dicom.uids import syntax
 from gateway.dicom.vr import WIDTH
-from gateway.errors import Damaged, NotAcceptable, NotFound, Unavailable
+from gateway.errors import Damaged, Gone, NotAcceptable, NotFound, Unavailable
 from storage.archive import Archive
 from storage.records import Located
 
@@ -66,12 +66,15 @@ class Bulk:
 def find(
     archive: Archive, caller: Caller, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
 ) -> tuple[Located, ...]:
-    """The instances below, by series number and instance number. Raises NotFound when there are none."""
+    """The instances below, by series number and instance number. Raises NotFound when there are none, Gone when
+    there were some.
+    """
     with reading():
         found = archive.locate(study_uid, series_uid, sop_uid)
+        gone = not found and archive.was_deleted(study_uid, series_uid, sop_uid)
     if not found:
         level = "instance" if sop_uid else "series" if series_uid else "study"
-        raise NotFound(f"no such {level}")
+        raise Gone(f"the {level} was deleted") if gone else NotFound(f"no such {level}")
     return tuple(found)
 
 

@@ -109,6 +109,10 @@ class Archive:
         """The live instances below, by series number, instance number and UID."""
         return self.index.locate(study_uid, series_uid, sop_uid)
 
+    def was_deleted(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> bool:
+        """Whether something below was deleted, as far as the change feed goes back."""
+        return self.index.was_deleted(study_uid, series_uid, sop_uid)
+
     def search(self, query: Query) -> Page:
         """Answer one query."""
         return self.index.search(query)

@@ -20,7 +20,7 @@ class Delete:
         self.settings = settings
 
     def resource(self, request: Request) -> Response:
-        """204 once the instances are in no answer any more; 404 when there were none."""
+        """204 once the instances are in no answer any more; 404 when there were none, 410 when there were."""
         where = target(request, self.settings.public_url)
         delete(self.archive, caller_of(request.scope), *where.uids)
         return Response(status_code=204)

@@ -52,6 +52,7 @@ STORE: dict[type[Exception], int] = {
     errors.Unavailable: OUT_OF_RESOURCES,
     errors.Damaged: PROCESSING_FAILURE,
     errors.NotFound: PROCESSING_FAILURE,
+    errors.Gone: PROCESSING_FAILURE,
     errors.BadRequest: UNABLE_TO_PROCESS,
     errors.TooBroad: PROCESSING_FAILURE,
     errors.NotAcceptable: PROCESSING_FAILURE,

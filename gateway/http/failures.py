@@ -67,6 +67,7 @@ TABLE: dict[type[Exception], Row] = {
     errors.TooLarge: Row(413, "too_large"),
     errors.ProcessingFailure: Row(500, "processing_failure", _INSIDE),
     errors.NotFound: Row(404, "not_found"),
+    errors.Gone: Row(410, "gone"),
     errors.BadRequest: Row(400, "bad_request"),
     errors.TooBroad: Row(413, "too_broad"),
     errors.NotAcceptable: Row(406, "not_acceptable"),

@@ -58,6 +58,9 @@ class Index(Protocol):
     def locate(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> list[Located]:
         """The live instances below this study, series or instance, by series number, instance number and UID."""
 
+    def was_deleted(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> bool:
+        """Whether instances below this study, series or instance were deleted, as far as the change feed goes back."""
+
     def search(self, query: Query) -> Page:
         """Answer one query (PS3.4 C.4.1.1.3.2)."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, bindparam, func, select
+from sqlalchemy import Connection, Select, Table, bindparam, func, select, text
 
-from storage.index.schema import instance, series, study
+from storage.index.schema import change, instance, series, study
 from storage.index.session import AnyRow as AnyRow
 from storage.index.session import Session, Statement
 from storage.records import Located
@@ -52,6 +52,19 @@ def located(
         instance.c.sop_instance_uid,
     )
     return [_as_located(row) for row in connection.execute(statement)]
+
+
+def was_deleted(
+    connection: Connection, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
+) -> bool:
+    """See `Index.was_deleted`."""
+    # as text, not bound: only then do the databases see that the partial index serves
+    statement = select(change.c.sequence).where(text("action = 'delete'"), change.c.study_uid == study_uid)
+    if series_uid is not None:
+        statement = statement.where(change.c.series_uid == series_uid)
+    if sop_uid is not None:
+        statement = statement.where(change.c.sop_uid == sop_uid)
+    return connection.execute(statement.limit(1)).first() is not None
 
 
 def found(session: Session, sop_uid: str) -> Located | None:

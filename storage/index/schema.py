@@ -156,6 +156,15 @@ change = Table(
     Column("at", Float, nullable=False),
     sqlite_autoincrement=True,
 )
+_DELETED = change.c.action == "delete"
+Index(
+    "ix_change_deleted",
+    change.c.study_uid,
+    change.c.series_uid,
+    change.c.sop_uid,
+    postgresql_where=_DELETED,
+    sqlite_where=_DELETED,
+)
 
 note = Table("note", metadata, Column("name", _TEXT, primary_key=True), Column("value", _TEXT, nullable=False))
 

@@ -75,6 +75,11 @@ class SqlIndex(Queue):
         with self._reading() as connection:
             return lookups.located(connection, study_uid, series_uid, sop_uid)
 
+    def was_deleted(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> bool:
+        """See `Index.was_deleted`."""
+        with self._reading() as connection:
+            return lookups.was_deleted(connection, study_uid, series_uid, sop_uid)
+
     def search(self, query: Query) -> Page:
         """See `Index.search`."""
         with self._reading() as connection:

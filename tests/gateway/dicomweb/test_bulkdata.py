@@ -32,7 +32,7 @@ from gateway.dicom.header import read_header
 from gateway.dicom.native_model import NAMESPACE
 from gateway.dicom.pixels import frame_to_native
 from tests.gateway.dicomweb.service import Service, parts_of, serve
-from tests.parts.datasets import color, ct_slice, encapsulated, multi_frame, part10_bytes, pdf, report, uid
+from tests.parts.datasets import color, ct_slice, encapsulated, multi_frame, part10_bytes, pdf, report
 
 OCTETS = 'multipart/related; type="application/octet-stream"'
 XML = 'multipart/related; type="application/dicom+xml"'
@@ -364,12 +364,20 @@ def test_etags_tell_representations_apart(filled: Service) -> None:
     assert len(tags) == 5
 
 
-def test_a_study_that_was_deleted_while_it_was_read_is_cut(tmp_path: Path) -> None:
-    """SC-404: what is gone is 404 at once, in every form."""
+def test_what_was_deleted_is_gone_and_what_never_was_is_not_found(tmp_path: Path) -> None:
+    """SC-404, WADO-16, URI-01: 410 as long as the change feed tells; stored again, it is there again."""
     with serve(tmp_path) as service:
         service.store(SLICE)
         study = f"/studies/{SLICE.StudyInstanceUID}"
         assert service.client.delete(study).status_code == 204
         for resource in ("", "/metadata", "/bulkdata", "/pixeldata", "/rendered"):
-            assert service.get(study + resource).status_code in (404, 410)
-    assert uid("x")
+            assert service.get(study + resource).status_code == 410
+        assert service.get(url(SLICE)).json()["type"] == "urn:gantry:problem:gone"
+        assert service.client.delete(study).status_code == 410
+        asked = {"requestType": "WADO", "studyUID": SLICE.StudyInstanceUID, "seriesUID": SLICE.SeriesInstanceUID}
+        found = service.client.get(f"{service.origin}/wado", params={**asked, "objectUID": SLICE.SOPInstanceUID})
+        assert found.status_code == 410
+        for other in (f"{study}/series/1.2.3", "/studies/1.2.3", url(SLICE).replace(SLICE.SOPInstanceUID, "1.2.3")):
+            assert service.get(other).status_code == 404
+        service.store(SLICE)
+        assert service.get(study).status_code == 200

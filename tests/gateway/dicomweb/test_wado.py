@@ -70,7 +70,7 @@ def filled(shared: Service) -> Iterator[Service]:
         part10_bytes(REPORT),
     ]
     answer = shared.store(*files)
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == 202, answer.text
     yield shared
 
 
@@ -418,10 +418,10 @@ def test_a_media_type_from_a_file_reaches_no_header_as_it_is(filled: Service) ->
 def test_deleted_instances_are_in_no_answer(service: Service) -> None:
     service.store(*FILES, part10_bytes(FRAMES))
     assert service.client.delete(url(SLICES[0])).status_code == 204
-    assert service.get(url(SLICES[0])).status_code == 404
+    assert service.get(url(SLICES[0])).status_code == 410
     assert service.get("/instances").headers["x-total-count"] == "5"
     assert service.client.delete(f"/studies/{uid('study', 'slices')}").status_code == 204
-    assert service.get(f"/studies/{uid('study', 'slices')}/metadata").status_code == 404
+    assert service.get(f"/studies/{uid('study', 'slices')}/metadata").status_code == 410
     series = f"/studies/{uid('study', 'frames')}/series/{uid('series', 'frames', 1)}"
     assert service.client.delete(series).status_code == 204
     assert service.get("/studies").status_code == 204

@@ -17,7 +17,10 @@ from storage import errors as stored
 
 def subclasses(base: type[Exception]) -> Iterator[type[Exception]]:
     for kind in base.__subclasses__():
-        if kind.__module__.partition(".")[0] in ("gateway", "storage"):
+        room = kind.__module__
+        if room.startswith("gateway.dimse"):  # never leaves that wing
+            continue
+        if room.partition(".")[0] in ("gateway", "storage"):
             yield kind
             yield from subclasses(kind)
 

@@ -313,6 +313,20 @@ def test_a_deleted_instance_can_be_stored_again_at_once(index: Index) -> None:
     assert located is not None and located.version == again.version
 
 
+def test_what_was_deleted_is_told_from_what_never_was(index: Index) -> None:
+    """SC-404: by study, series and instance."""
+    first = record("1.2.3.1.1")
+    index.add(first)
+    assert not index.was_deleted("1.2.3")
+    index.delete("1.2.3", [first.version], cleanup_after=5.0)
+    assert index.was_deleted("1.2.3")
+    assert index.was_deleted("1.2.3", first.series_uid)
+    assert index.was_deleted("1.2.3", first.series_uid, first.sop_uid)
+    assert not index.was_deleted("1.2.3", "9.9")
+    assert not index.was_deleted("1.2.3", first.series_uid, "9.9")
+    assert not index.was_deleted("9.9")
+
+
 def test_garbage_is_claimed_once_and_its_tomb_goes_with_the_last(index: Index) -> None:
     """F-52"""
     versions = []
