@@ -137,7 +137,7 @@ _ZONES = st.one_of(
 @st.composite
 def _conditions(draw: st.DrawFn) -> tuple[Condition, ...]:
     how, zone = draw(_HOWS), draw(_ZONES)
-    kind = draw(st.sampled_from(("text", "name", "moment", "code", "number", "series time")))
+    kind = draw(st.sampled_from(("text", "name", "moment", "time", "code", "number", "series time")))
     found: tuple[Condition | None, ...]
     if kind == "text":
         found = (condition(BY_KEYWORD[draw(st.sampled_from(("PatientID", "AccessionNumber")))], draw(_TEXTS), how),)
@@ -146,6 +146,8 @@ def _conditions(draw: st.DrawFn) -> tuple[Condition, ...]:
     elif kind == "moment":
         date, time = draw(st.one_of(st.just(""), _ranges(_DATES))), draw(st.one_of(st.just(""), _ranges(_TIMES)))
         found = combined_range(BY_KEYWORD["StudyDate"], date, BY_KEYWORD["StudyTime"], time, how, zone)
+    elif kind == "time":
+        found = combined_range(BY_KEYWORD["StudyDate"], "", BY_KEYWORD["StudyTime"], draw(_ranges(_TIMES)), how, zone)
     elif kind == "code":
         texts = draw(st.lists(st.sampled_from(("CT", "MR", "XA", "C?", "*", "CT\\SR", '""')), min_size=1, max_size=3))
         found = (one_of(BY_KEYWORD["ModalitiesInStudy"], texts, how),)
