@@ -320,8 +320,8 @@ Every `GET` is answered to `HEAD` too; `OPTIONS` of a resource below `/dicomweb`
 {syntaxes()}
 
 `decoded`: pixels can be had uncompressed, and as pictures. `made`: on demand, where the pixels allow it.
-`transfer-syntax=*` is what is stored, untouched. Without the parameter an instance is Explicit VR Little Endian when it is stored without
-loss (`retrieve_default`, default `{default("retrieve_default")}`).
+`transfer-syntax=*` is what is stored, untouched. Without the parameter an instance is Explicit VR Little Endian when it
+is stored without loss (`retrieve_default`, default `{default("retrieve_default")}`).
 
 ### 4.3 Search
 
@@ -353,8 +353,8 @@ None.
 ## 6 Character sets
 
 Stored data sets may be in any of: {character_sets()}.
-Several values mean code extensions (ISO 2022). Answers in JSON and XML are in UTF-8 (`ISO_IR 192`); C-FIND responses are
-in the character set of the request where that holds them, else in UTF-8. What cannot be decoded becomes
+Several values mean code extensions (ISO 2022). Answers in JSON and XML are in UTF-8 (`ISO_IR 192`); C-FIND responses
+are in the character set of the request where that holds them, else in UTF-8. What cannot be decoded becomes
 U+FFFD in answers, while the stored bytes stay as they are.
 
 ## 7 Security
