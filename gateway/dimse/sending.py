@@ -1,15 +1,19 @@
 """Sending stored instances by C-STORE, whoever opened the association (PS3.4 B, PS3.7 9.1.1).
 
 The bytes of the data set go from the object store to the connection in large writes, in as many PDUs as the peer wants;
-no object is ever held. While the peer works on one instance, the next one is opened and its first bytes are read.
+no object is ever held. While one instance is sent, the next ones are opened and their first bytes are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import Protocol
+from time import perf_counter
+from typing import Protocol, Self
 
 from gateway.dicom.part10 import parse_head
 from gateway.dicom.uids import DEFLATED_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN
@@ -27,6 +31,12 @@ Contexts = Mapping[str, Mapping[str, int]]
 """Presentation context ID by transfer syntax, by SOP class: those on which we are the SCU."""
 
 _HEAD = 4096
+AHEAD = 4
+"""Instances that threads open ahead of the one being sent; at most 1 MiB of each is in memory."""
+
+SLOW = 0.005
+"""Seconds to open an instance that are worth a thread."""
+
 _COMMON = (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, DEFLATED_LITTLE_ENDIAN)
 
 
@@ -89,6 +99,55 @@ class _Ready:
     closing: ExitStack = field(default_factory=ExitStack)
 
 
+class _Ahead:
+    """Opens instances in their order, ahead of the one that is being sent.
+
+    From an object store at hand, the next one is opened by the same thread while the peer works: that takes least of
+    the processor. Once opening takes long, since the store is far away or transcodes, threads do it, several at a time.
+    """
+
+    def __init__(self, instances: Iterable[Located], open_one: Callable[[Located], _Ready]) -> None:
+        self._instances = iter(instances)
+        self._open = open_one
+        self._opened: deque[_Ready | Future[_Ready]] = deque()
+        self._threads: ThreadPoolExecutor | None = None
+        self._context = copy_context()  # log lines of the threads belong to the association
+
+    def prepare(self) -> None:
+        """Open what comes next, unless that is done or under way."""
+        while len(self._opened) < (1 if self._threads is None else AHEAD):
+            if (located := next(self._instances, None)) is None:
+                return
+            if self._threads is not None:
+                self._opened.append(self._threads.submit(self._context.copy().run, self._open, located))
+                continue
+            started = perf_counter()
+            self._opened.append(self._open(located))
+            if perf_counter() - started > SLOW:
+                self._threads = ThreadPoolExecutor(AHEAD, "ahead")
+
+    def __iter__(self) -> Iterator[_Ready]:
+        self.prepare()
+        while self._opened:
+            opened = self._opened.popleft()
+            if self._threads is not None:
+                self.prepare()
+            yield opened.result() if isinstance(opened, Future) else opened
+            self.prepare()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(cancel_futures=True)
+        for opened in self._opened:
+            if not isinstance(opened, Future):
+                opened.closing.close()
+            elif not opened.cancelled():
+                opened.result().closing.close()
+
+
 class Sender:
     """Sends instances over one association; message IDs start from 1."""
 
@@ -114,27 +173,16 @@ class Sender:
         Raises what the channel raises, and CutShort: then the instance after the last result was not sent, or not to
         its end.
         """
-        waiting = iter(instances)
-        ready = self._next(waiting)
-        try:
-            while ready is not None:
-                now, ready = ready, None
+        with _Ahead(instances, self._open) as ahead:
+            for now in ahead:
                 if now.reason:
                     yield Sent(now.located, None, now.reason)
-                    ready = self._next(waiting)
                     continue
                 with now.closing:
                     message_id = self._transmit(now)
-                ready = self._next(waiting)  # while the peer works
+                ahead.prepare()  # while the peer works
                 status = self._channel.response(message_id).status
                 yield Sent(now.located, status, "" if status == 0 else f"status {status:04X}")
-        finally:
-            if ready is not None:
-                ready.closing.close()
-
-    def _next(self, waiting: Iterator[Located]) -> _Ready | None:
-        located = next(waiting, None)
-        return None if located is None else self._open(located)
 
     def _open(self, located: Located) -> _Ready:
         ready = _Ready(located)
