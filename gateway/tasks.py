@@ -26,6 +26,9 @@ LONGEST_DELAY = 86_400.0
 PATIENCE = 7 * 86_400.0
 """Seconds after which a task that still fails is given up, and kept to be looked at."""
 
+KEPT = 30 * 86_400.0
+"""Seconds after which a task that was given up is forgotten."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -72,10 +75,13 @@ def find(archive: Archive, key: str) -> Task | None:
         raise _unavailable() from error
 
 
-def waiting(archive: Archive, kind: str) -> int:
-    """How many tasks of this kind are not done. Raises Unavailable."""
+def number(archive: Archive, kind: str, target: str | None = None) -> int:
+    """How many tasks of this kind there are, for one target or all, those that were given up included.
+
+    Raises Unavailable.
+    """
     try:
-        return sum(count for (one, _), count in archive.index.task_counts().items() if one == kind)
+        return sum(count for (one, _), count in archive.index.task_counts(target).items() if one == kind)
     except StorageError as error:
         raise _unavailable() from error
 

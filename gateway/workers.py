@@ -20,7 +20,7 @@ log = get_logger(__name__)
 POLL = 1.0
 """Seconds between two looks at the index for changes and due tasks."""
 
-COUNT_EVERY = 10.0
+COUNT_EVERY = 15.0
 SETTLE_EVERY = 1.0
 LEASE = 600.0
 """Seconds for which claimed tasks are left alone by other gateways; a crash delays them for as long."""
@@ -156,6 +156,7 @@ class Workers:
         if time.monotonic() - self._counted < COUNT_EVERY:
             return
         self._counted = time.monotonic()
+        self._archive.index.expire_tasks(time.time() - tasks.KEPT)
         counts = self._archive.index.task_counts()
         metrics.TASKS.clear()
         for (kind, state), number in counts.items():

@@ -26,7 +26,7 @@ class Limits:
     request_pdu: int = 1 << 20
     command_set: int = 65_536
     identifier: int = 1 << 20
-    action: int = 2 << 20
+    action: int = 1 << 20
     handshake_seconds: float = 5.0
     request_seconds: float = 5.0
     pdu_seconds: float = 30.0

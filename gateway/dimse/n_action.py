@@ -39,9 +39,9 @@ log = get_logger(__name__)
 
 COMMAND = "N-ACTION"
 REQUEST_COMMITMENT = 1
-MOST_REFERENCES = 20_000
-MOST_WAITING = 10_000
-"""Requests that are not reported on yet; more are refused."""
+MOST_REFERENCES = 10_000
+MOST_REQUESTS, MOST_OF_ONE = 2_000, 500
+"""Requests that are not reported on yet, of all and of one AE title; more are refused."""
 
 AT_ONCE = 10.0
 """Seconds for which the peer's association is kept busy with reading objects again."""
@@ -101,9 +101,10 @@ class CommitmentService(ServiceClass):
 
     def _enter(self, transaction_uid: str, references: Sequence[Reference]) -> Task:
         """Make the request a task that is ours for a while; the same request again is the same task."""
-        if tasks.waiting(self._archive, tasks.COMMITMENT) >= MOST_WAITING:
-            raise TooMany("too many requests wait for their report")
         aet = self._acceptor.requestor.ae_title
+        for target, most in ((None, MOST_REQUESTS), (aet, MOST_OF_ONE)):
+            if tasks.number(self._archive, tasks.COMMITMENT, target) >= most:
+                raise TooMany("too many requests wait for their report")
         key = f"{tasks.COMMITMENT}:{aet}:{transaction_uid}"
         values = {"transaction": transaction_uid, "references": references}
         content = tasks.payload(**values, duplicate=False)

@@ -89,15 +89,14 @@ def instances(archive: Archive, wanted: Wanted, caller: Caller) -> list[Located]
     Raises BadRequest, Unavailable, Damaged.
     """
     found: dict[str, Located] = {}
+    series_uids, sop_uids = frozenset(wanted.series_uids), frozenset(wanted.sop_uids)
     for place in _places(archive, wanted, caller):
         try:
             below = find(archive, caller, *place)
         except NotFound:  # never there, or deleted since
             continue
         for one in below:
-            if (not wanted.series_uids or one.series_uid in wanted.series_uids) and (
-                not wanted.sop_uids or one.sop_uid in wanted.sop_uids
-            ):
+            if (not series_uids or one.series_uid in series_uids) and (not sop_uids or one.sop_uid in sop_uids):
                 found[one.sop_uid] = one
     return list(found.values())
 

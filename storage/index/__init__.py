@@ -121,7 +121,7 @@ class Index(Protocol):
     def claim(self, now: float, lease: float, limit: int = 100, busy: Collection[tuple[str, str]] = ()) -> list[Task]:
         """Some tasks that are due, all of one kind and target and none of those in `busy`; the longest due first.
 
-        They are the caller's for `lease` seconds; then they are due again.
+        They are the caller's for `lease` seconds; then they are due again. Fewer come where payloads are large.
         """
 
     def done(self, ids: Sequence[int]) -> None:
@@ -139,13 +139,16 @@ class Index(Protocol):
     def tasks(
         self, *, kind: str | None = None, state: str | None = None, after: int = 0, limit: int = 1000
     ) -> list[Task]:
-        """The tasks with an id above `after`, in the order they were entered."""
+        """The tasks with an id above `after`, in the order they were entered; without their payloads."""
 
     def task(self, key: str) -> Task | None:
         """The task of this key."""
 
-    def task_counts(self) -> dict[tuple[str, str], int]:
-        """How many tasks there are, by kind and state."""
+    def task_counts(self, target: str | None = None) -> dict[tuple[str, str], int]:
+        """How many tasks there are, for one target or all, by kind and state."""
+
+    def expire_tasks(self, before: float) -> int:
+        """Forget tasks that were entered before this moment and given up; returns how many."""
 
     def next_due(self) -> float | None:
         """When the next task is due that was not given up."""

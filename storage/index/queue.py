@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import (
     Column,
@@ -18,6 +18,7 @@ from sqlalchemy import (
     and_,
     delete,
     func,
+    literal,
     not_,
     or_,
     select,
@@ -51,6 +52,7 @@ Index(None, task.c.state, task.c.due_at)
 Index(None, task.c.kind, task.c.target, task.c.due_at)
 
 BATCH = 500
+CLAIM_BYTES = 4 << 20
 _PENDING = or_(task.c.state == WAITING, task.c.state == RUNNING)
 
 
@@ -95,14 +97,16 @@ class Queue:
             if first is None:
                 return []
             statement = (
-                select(task)
+                select(task.c.id, func.length(task.c.payload))
                 .where(*due, task.c.kind == first.kind, task.c.target == first.target)
                 .order_by(task.c.due_at, task.c.id)
                 .limit(limit)
                 .with_for_update(skip_locked=True)
             )
-            claimed = [Task(*row) for row in connection.execute(statement)]
-            for ids in _batches([one.id for one in claimed]):
+            claimed: list[Task] = []
+            for ids in _batches(_some([(row[0], row[1]) for row in connection.execute(statement)])):
+                rows = connection.execute(select(task).where(task.c.id.in_(ids)).order_by(task.c.due_at, task.c.id))
+                claimed += [Task(*row) for row in rows]
                 connection.execute(update(task).where(task.c.id.in_(ids)).values(state=RUNNING, due_at=now + lease))
             return claimed
 
@@ -114,15 +118,10 @@ class Queue:
 
     def fail(self, ids: Sequence[int], error: str, due_at: float | None) -> None:
         """See `Index.fail`."""
-        values = {"state": FAILED} if due_at is None else {"state": WAITING, "due_at": due_at}
-        self._each(
-            ids,
-            lambda some: (
-                update(task)
-                .where(task.c.id.in_(some))
-                .values(attempts=task.c.attempts + 1, error=error[:200], **values)
-            ),
-        )
+        values: dict[str, Any] = {"state": FAILED} if due_at is None else {"state": WAITING, "due_at": due_at}
+        values |= {"attempts": task.c.attempts + 1, "error": error[:200]}
+        running = task.c.state == RUNNING
+        self._each(ids, lambda some: update(task).where(task.c.id.in_(some), running).values(values))
 
     def release(self, ids: Sequence[int], due_at: float) -> None:
         """See `Index.release`."""
@@ -142,7 +141,8 @@ class Queue:
         self, *, kind: str | None = None, state: str | None = None, after: int = 0, limit: int = 1000
     ) -> list[Task]:
         """See `Index.tasks`."""
-        statement = select(task).where(task.c.id > after).order_by(task.c.id).limit(limit)
+        columns = [literal("").label("payload") if column is task.c.payload else column for column in task.c]
+        statement = select(*columns).where(task.c.id > after).order_by(task.c.id).limit(limit)
         if kind is not None:
             statement = statement.where(task.c.kind == kind)
         if state is not None:
@@ -156,11 +156,18 @@ class Queue:
             row = connection.execute(select(task).where(task.c.key == key)).one_or_none()
             return None if row is None else Task(*row)
 
-    def task_counts(self) -> dict[tuple[str, str], int]:
+    def task_counts(self, target: str | None = None) -> dict[tuple[str, str], int]:
         """See `Index.task_counts`."""
         statement = select(task.c.kind, task.c.state, func.count()).group_by(task.c.kind, task.c.state)
+        if target is not None:
+            statement = statement.where(task.c.target == target)
         with self._reading() as connection:
             return {(row[0], row[1]): row[2] for row in connection.execute(statement)}
+
+    def expire_tasks(self, before: float) -> int:
+        """See `Index.expire_tasks`."""
+        old = delete(task).where(task.c.state == FAILED, task.c.created_at < before)
+        return self._write(lambda connection: connection.execute(old).rowcount)
 
     def next_due(self) -> float | None:
         """See `Index.next_due`."""
@@ -240,6 +247,18 @@ class Queue:
             return sum(connection.execute(statement(some)).rowcount for some in _batches(ids))
 
         return self._write(write)
+
+
+def _some(sizes: Sequence[tuple[int, int]]) -> list[int]:
+    """The ids of the first tasks, as long as their payloads together are not large; one at least."""
+    ids: list[int] = []
+    left = CLAIM_BYTES
+    for row, size in sizes:
+        left -= size
+        if ids and left < 0:
+            break
+        ids.append(row)
+    return ids
 
 
 def _batches(ids: Sequence[int]) -> list[list[int]]:

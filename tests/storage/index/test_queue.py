@@ -147,3 +147,22 @@ def test_tasks_outlive_the_process_and_a_cleared_index(index: Index, index_url: 
         assert [task.key for task in again.claim(1.0, 60.0)] == ["a"]
     finally:
         again.close()
+
+
+def test_large_payloads_are_claimed_a_few_at_a_time_and_never_listed(index: Index) -> None:
+    """S-15: whatever peers have asked for, little of it is in memory at once."""
+    index.enqueue([NewTask("commitment", "A", f"t{number}", "x" * 3_000_000, number) for number in range(4)], 0.0)
+    assert [task.key for task in index.claim(9.0, 60.0)] == ["t0"]
+    assert {task.payload for task in index.tasks()} == {""}
+    assert len(index.claim(9.0, 60.0)[0].payload) == 3_000_000
+
+
+def test_what_was_given_up_is_forgotten_in_the_end(index: Index) -> None:
+    index.enqueue([new("a"), new("b")], 10.0)
+    (first, _) = index.claim(11.0, 60.0)
+    index.fail([first.id], "no", None)
+    assert index.expire_tasks(10.0) == 0
+    assert index.expire_tasks(11.0) == 1
+    assert [task.key for task in index.tasks()] == ["b"]
+    assert index.task_counts("PACS") == {("forward", RUNNING): 1}
+    assert index.task_counts("OTHER") == {}
