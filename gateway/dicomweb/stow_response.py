@@ -85,7 +85,7 @@ def _referenced(one: Stored, root: str) -> DataSet:
         RETRIEVE_URL: element("UR", instance_url(root, one.study_uid, one.series_uid, one.sop_uid)),
     }
     if one.faults:
-        comments = [f"{fault.path} {fault.vr}: {fault.rule}"[-64:] for fault in one.faults[:MAX_COMMENTS]]
+        comments = [f"{fault.tag:08X} {fault.vr}: {fault.rule}"[:64] for fault in one.faults[:MAX_COMMENTS]]
         item[WARNING_REASON] = element("US", DOES_NOT_MATCH_CLASS)
         item[FAILED_ATTRIBUTES_SEQUENCE] = sequence([{ERROR_COMMENT: element("LO", comment)} for comment in comments])
     return ordered(item)
