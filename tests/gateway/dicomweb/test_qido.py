@@ -58,7 +58,7 @@ def found(answer: httpx.Response, tag: str = "0020000D") -> list[Any]:
     ],
 )
 def test_the_six_forms(filled: Service, path: str, count: int, url: str) -> None:
-    """QIDO-01 to QIDO-04, QIDO-27, MT-06, JSON-01."""
+    """QIDO-01, QIDO-02, QIDO-03, QIDO-04, QIDO-27, MT-06, JSON-01."""
     answer = filled.get(path)
     assert answer.headers["content-type"] == "application/dicom+json"
     assert answer.headers["x-total-count"] == str(count)
@@ -142,7 +142,7 @@ def test_what_an_instance_returns(filled: Service) -> None:
     ],
 )
 def test_matching(filled: Service, query: str, studies: set[str]) -> None:
-    """QIDO-08, QIDO-12, QIDO-15, QIDO-23, QIDO-26, MATCH-01 to MATCH-05, MATCH-08, GEN-04."""
+    """QIDO-08, QIDO-12, QIDO-15, QIDO-23, QIDO-26, MATCH-01, MATCH-02, MATCH-03, MATCH-04, MATCH-05, MATCH-08, GEN-04."""
     assert set(found(filled.get(f"/studies?{query}"))) == studies
 
 
@@ -214,6 +214,15 @@ def test_fields_that_are_asked_for(filled: Service, query: str) -> None:
     """QIDO-10, QIDO-11."""
     (one,) = filled.get(f"/studies?PatientID=ID-anna&{query}").json()
     assert len(one["00080062"]["Value"]) == 2
+
+
+@pytest.mark.parametrize("query", ["SpecificCharacterSet=ISO_IR%20100", "00080005=", "charset=utf-8"])
+def test_a_character_set_is_no_key(filled: Service, query: str) -> None:
+    """MATCH-07: a query is in UTF-8, and so is what comes back."""
+    answer = filled.get(f"/studies?{query}")
+    assert len(found(answer)) == 3
+    assert "warning" not in answer.headers
+    assert all(one["00080005"]["Value"] == ["ISO_IR 192"] for one in answer.json())
 
 
 def test_what_is_there_of_the_patient_is_counted_when_asked_for(filled: Service) -> None:

@@ -165,7 +165,7 @@ def _conditions(draw: st.DrawFn) -> tuple[Condition, ...]:
 
 
 @settings(
-    max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_sql_and_memory_agree_on_generated_keys(
