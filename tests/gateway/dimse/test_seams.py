@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from pynetdicom import acse, association, dimse, dimse_messages, dul, fsm, service_class, transport
+from pynetdicom import acse, association, dimse, dimse_messages, dsutils, dul, fsm, pdu, service_class, transport
 
 WRITTEN_AGAINST: list[tuple[Callable[..., Any], str]] = [
     (association.Association.__init__, "eb07516b8009"),
@@ -55,6 +55,11 @@ WRITTEN_AGAINST: list[tuple[Callable[..., Any], str]] = [
     (transport.AssociationServer.__init__, "edacb98bdfb7"),
     (transport.AssociationServer.server_bind, "cf69278a05a5"),
     (transport.AssociationServer.shutdown, "e8e2c3a41009"),
+    (pdu.PDU.decode, "07098f2d8a4d"),
+    (pdu.PDU.encode, "21d920a756d9"),
+    (pdu.A_ASSOCIATE_RQ.from_primitive, "3812564a6c7e"),
+    (pdu.A_ASSOCIATE_AC.to_primitive, "b6c8dec23fa7"),
+    (dsutils.encode, "0d29ffd5d358"),
 ]
 
 
