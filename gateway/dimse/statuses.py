@@ -68,6 +68,7 @@ STORE: dict[type[Exception], int] = {
     storage_errors.IndexUnavailable: OUT_OF_RESOURCES,
     storage_errors.IndexBusy: OUT_OF_RESOURCES,
     storage_errors.SchemaRefused: PROCESSING_FAILURE,
+    storage_errors.RebuildPending: PROCESSING_FAILURE,
     storage_errors.IndexStoreError: PROCESSING_FAILURE,
     storage_errors.DuplicateConflict: errors.Duplicate.code,
     storage_errors.QueryRefused: UNABLE_TO_PROCESS,
