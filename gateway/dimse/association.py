@@ -78,6 +78,7 @@ class Acceptor(Association):
         policy: Policy,
         limits: Limits,
         stop_signal: int,
+        request_deadline: float,
     ) -> None:
         super().__init__(ae, MODE_ACCEPTOR)
         self.association_id = uuid4().hex[:16]
@@ -95,7 +96,7 @@ class Acceptor(Association):
         self._registry = registry
         self._failure: Exception | None = None
         self._hung_up = ""
-        self._request_deadline = deadline(limits.request_seconds)
+        self._request_deadline = request_deadline
         reception.bind(self)
         self.set_socket(Connection(self, accepted, stop_signal, limits))
 
@@ -166,7 +167,7 @@ class Acceptor(Association):
     def _converse(self) -> str:
         connection = self.provider.connection
         if connection.is_secured:
-            connection.handshake(deadline(self.limits.handshake_seconds))
+            connection.handshake(self._request_deadline)
             self._request_deadline = deadline(self.limits.request_seconds)
         self.provider.act()
         while (primitive := self.provider.indication()) is None and not self.provider.ended():

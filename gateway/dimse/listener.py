@@ -98,10 +98,8 @@ class Listener(AssociationServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Hand a connection over; a failure costs this connection only."""
         try:
-            if self.tls is not None:
-                request = self.tls.wrap(request)
             self._accept(self, request, client_address)
-        except (OSError, RuntimeError) as error:  # the peer has gone already; no thread can be started
+        except OSError as error:  # the peer has gone already
             log.error("connection_refused", error=type(error).__name__)
             with contextlib.suppress(OSError):
                 request.close()

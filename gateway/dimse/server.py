@@ -1,7 +1,6 @@
-"""The DIMSE listener: accepts connections, bounds their numbers, and stops in order.
+"""The DIMSE server: listens, makes associations, bounds their numbers, and stops in order.
 
-A connection that has not negotiated takes none of the places for associations; there may be many of those, and the
-oldest makes room (S-02, F-58).
+A connection that has not negotiated takes none of the places for associations: see `lobby`.
 """
 
 from __future__ import annotations
@@ -20,11 +19,12 @@ from pynetdicom.transport import AddressInformation
 
 from gateway import metrics
 from gateway.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
-from gateway.dimse.association import DROPPED, FAILED, STOPPED, Acceptor
+from gateway.dimse.association import STOPPED, Acceptor
 from gateway.dimse.c_find import negotiate
 from gateway.dimse.c_store import Reception
 from gateway.dimse.limits import MAX_PDU, Limits
 from gateway.dimse.listener import Listener, bind
+from gateway.dimse.lobby import Guest, Lobby
 from gateway.dimse.negotiation import CONGESTED, LIMIT_EXCEEDED, Policy, Rejection
 from gateway.dimse.services import Services
 from gateway.dimse.tls import ServerTls
@@ -49,7 +49,8 @@ class DimseServer:
         self._limits = limits or Limits()
         self._services = Services(archive, settings, self._limits)
         self._lock = threading.Lock()
-        self._waiting: dict[Acceptor, None] = {}
+        self._lobby = Lobby(self._limits, self._associate)
+        self._guests: dict[Acceptor, Guest] = {}
         self._established: set[Acceptor] = set()
         self._stopping = False
         self._stop_reader, self._stop_writer = os.pipe()
@@ -74,6 +75,7 @@ class DimseServer:
             trusted = self._settings.dimse_tls_ca is not None and self._settings.dimse_tls_clients == "required"
             policy = self._policy(trusted or is_loopback(self._settings.dimse_tls))
             self._listeners.append(Listener(ae, secure, policy, self._accept, self._tls))
+        self._lobby.start()
         for listener in self._listeners:
             ae._servers.append(listener)  # type: ignore[arg-type]
             listener.start()
@@ -101,6 +103,7 @@ class DimseServer:
             association.join(max(0.0, give_up - time.monotonic()))
         for listener in self._listeners:
             listener.stop()
+        self._lobby.stop()
         rest = self._open()
         for association in rest:
             association.hang_up(STOPPED)
@@ -118,17 +121,20 @@ class DimseServer:
                 return CONGESTED
             if len(self._established) >= self._settings.max_associations:
                 return LIMIT_EXCEEDED
-            self._waiting.pop(association, None)
             self._established.add(association)
+            guest = self._guests.pop(association)
+        self._lobby.leave(guest)
         metrics.OPEN_ASSOCIATIONS.inc()
         return None
 
     def ended(self, association: Acceptor, outcome: str) -> None:
         """Free the place of an association."""
         with self._lock:
-            self._waiting.pop(association, None)
+            guest = self._guests.pop(association, None)
             established = association in self._established
             self._established.discard(association)
+        if guest is not None:
+            self._lobby.leave(guest)
         if established:
             metrics.OPEN_ASSOCIATIONS.dec()
         metrics.ASSOCIATIONS.labels(outcome=outcome).inc()
@@ -139,7 +145,7 @@ class DimseServer:
 
     def _open(self) -> list[Acceptor]:
         with self._lock:
-            return [*self._established, *self._waiting]
+            return [*self._established, *self._guests]
 
     def _policy(self, trusted: bool) -> Policy:
         """What is accepted of peers that come by a listener; `trusted` is one that not everybody can reach."""
@@ -153,7 +159,13 @@ class DimseServer:
         )
 
     def _accept(self, listener: Listener, accepted: socket.socket, address: tuple[Any, ...]) -> None:
-        """Start an association on a new connection."""
+        self._lobby.enter(listener, accepted, address[0])
+
+    def _associate(self, guest: Guest) -> None:
+        """Start an association on a connection. Raises OSError, RuntimeError."""
+        listener, address, ours = guest.listener, guest.accepted.getpeername(), guest.accepted.getsockname()
+        if listener.tls is not None:
+            guest.accepted = listener.tls.wrap(guest.accepted)
         reception = Reception(
             self._archive,
             max_bytes=self._settings.max_object_bytes,
@@ -161,41 +173,30 @@ class DimseServer:
         )
         association = Acceptor(
             listener.ae,
-            accepted,
+            guest.accepted,
             registry=self,
             reception=reception,
             services=self._services,
             policy=listener.policy,
             limits=self._limits,
             stop_signal=self._stop_reader,
+            request_deadline=guest.deadline,
         )
         association.acceptor.maximum_length = MAX_PDU
         association.acceptor.ae_title = self._settings.aet
         association.acceptor.implementation_version_name = IMPLEMENTATION_VERSION
-        association.acceptor.address_info = AddressInformation.from_tuple(accepted.getsockname())
+        association.acceptor.address_info = AddressInformation.from_tuple(ours)
         association.requestor.address_info = AddressInformation.from_tuple(address)
         association.bind(evt.EVT_SOP_EXTENDED, negotiate)
-        for oldest in self._make_room(address[0]):
-            log.warning("connection_dropped", reason="too_many_waiting", address=oldest.requestor.address)
-            oldest.hang_up(DROPPED)
+        guest.association = association
         with self._lock:
-            self._waiting[association] = None
+            self._guests[association] = guest
         try:
             association.start()
         except RuntimeError:  # no more threads
-            self.ended(association, FAILED)
+            with self._lock:
+                del self._guests[association]
             raise
-
-    def _make_room(self, host: str) -> list[Acceptor]:
-        """The oldest connections that have to go, for one more from `host` to wait for its negotiation."""
-        with self._lock:
-            same = [waiting for waiting in self._waiting if waiting.requestor.address == host]
-            doomed = same[: max(0, len(same) + 1 - self._limits.waiting_per_address)]
-            if not doomed and len(self._waiting) >= self._limits.waiting:
-                doomed = [next(iter(self._waiting))]
-            for association in doomed:
-                del self._waiting[association]
-        return doomed
 
 
 def _bind(name: str, address: str) -> socket.socket:
