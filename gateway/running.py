@@ -58,7 +58,7 @@ class Running:
             answer = self._pool.request("POST", self._url, body=_multipart(stream), headers=self._headers)
         except urllib3.exceptions.HTTPError as error:
             raise Unavailable("the running gateway does not answer") from error
-        if answer.status == 200:
+        if answer.status in (200, 202):
             return "stored"
         raise _refusal(answer)
 

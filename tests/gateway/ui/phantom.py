@@ -159,7 +159,7 @@ def ct_torso(study: object, *, series: int = 1, slices: int = 40, size: int = 25
         ds = ct_slice(study, series, index + 1, rows=2, columns=2)
         ds.SliceThickness = "5"
         ds.ImagePositionPatient = [-200, -200, -5 * index]
-        ds.PixelSpacing = [400 / size, 400 / size]
+        ds.PixelSpacing = [round(400 / size, 6)] * 2
         ds.WindowCenter, ds.WindowWidth = [40, -600], [400, 1500]
         ds.WindowCenterWidthExplanation = ["SOFT TISSUE", "LUNG"]
         stored = np.round(torso(index / max(slices - 1, 1), size)) + 1024
@@ -172,7 +172,7 @@ def mr_head(study: object, *, series: int = 1, slices: int = 24, size: int = 256
     made = []
     for index in range(slices):
         ds = mr_slice(study, series, index + 1, rows=2, columns=2)
-        ds.PixelSpacing = [240 / size, 240 / size]
+        ds.PixelSpacing = [round(240 / size, 6)] * 2
         ds.WindowCenter, ds.WindowWidth = 400, 800
         signal = head(0.05 + 0.9 * index / max(slices - 1, 1), size)
         made.append(change(pixels(ds, signal.astype(np.uint16), bits_stored=12), values))
