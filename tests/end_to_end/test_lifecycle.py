@@ -433,6 +433,14 @@ def test_a_running_gateway_with_a_token_is_told_by_one_who_has_it(medley: Path, 
     )
 
 
+def test_an_odd_value_is_no_reason_not_to_import_into_a_running_gateway(folder_site: Site, tmp_path: Path) -> None:
+    """STOW-08: the gateway answers 202 with a warning; the instance is stored."""
+    odd = part10_bytes(ct_slice("odd value", StudyDate="20260304")).replace(b"20260304", b"2026-3-4", 1)
+    (tmp_path / "odd.dcm").write_bytes(odd)
+    done = imported("--data", folder_site.gateway.data, tmp_path / "odd.dcm")
+    assert done == (0, "1 files: 1 stored, 0 refused, 0 skipped (no DICOM files)", "")
+
+
 def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
     status, summary, message = imported("--data", tmp_path / "archive", tmp_path / "nothing here")
     assert (status, summary) == (2, "")
