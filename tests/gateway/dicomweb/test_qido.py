@@ -142,7 +142,10 @@ def test_what_an_instance_returns(filled: Service) -> None:
     ],
 )
 def test_matching(filled: Service, query: str, studies: set[str]) -> None:
-    """QIDO-08, QIDO-12, QIDO-15, QIDO-23, QIDO-26, MATCH-01, MATCH-02, MATCH-03, MATCH-04, MATCH-05, MATCH-08, GEN-04."""
+    """QIDO-08, QIDO-12, QIDO-15, QIDO-23, QIDO-26, GEN-04.
+
+    MATCH-01, MATCH-02, MATCH-03, MATCH-04, MATCH-05, MATCH-08.
+    """
     assert set(found(filled.get(f"/studies?{query}"))) == studies
 
 

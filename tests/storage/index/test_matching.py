@@ -164,9 +164,7 @@ def _conditions(draw: st.DrawFn) -> tuple[Condition, ...]:
     return tuple(one for one in found if one is not None)
 
 
-@settings(
-    max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_sql_and_memory_agree_on_generated_keys(
     filled: tuple[Index, list[InstanceRecord]], data: st.DataObject
