@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 import threading
@@ -41,6 +42,9 @@ log = get_logger("app")
 
 COLLECT_EVERY = 60.0
 SWEEP_EVERY = 24 * 3600.0
+FILES = 4096
+"""Open files that everything but associations may need: waiting connections, web requests, index, objects."""
+FILES_PER_ASSOCIATION = 4
 
 
 def gantry_version() -> str:
@@ -75,6 +79,7 @@ def serve(settings: Settings) -> None:
     Prints one line on standard output once both listeners accept. Raises BadSettings, StorageError.
     """
     check_exposure(settings)
+    _allow_files(settings)
     archive = open_from(settings)
     try:
         if archive.index.note(PENDING) is not None:
@@ -82,6 +87,17 @@ def serve(settings: Settings) -> None:
         Gateway(archive, settings).run()
     finally:
         archive.close()
+
+
+def _allow_files(settings: Settings) -> None:
+    """Raise the limit of open files as far as we may and need, and say so where that is too low (F-68)."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES + FILES_PER_ASSOCIATION * settings.max_associations
+    if allowed < wanted:
+        allowed = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+    if allowed < wanted:
+        log.warning("few_open_files", allowed=allowed, wanted=wanted)
 
 
 class Gateway:

@@ -103,6 +103,10 @@ class Settings(BaseSettings):
         (), description="AE titles that may open associations, besides the peers; empty on loopback: any."
     )
     require_called_aet: bool = Field(True, description="Refuse associations that call another AE title than AET.")
+    user_identity: Literal["refuse", "ignore"] = Field(
+        "refuse",
+        description="User Identity that is not the token (as passcode or JWT): refuse the association, or ignore it.",
+    )
     peers: tuple[Peer, ...] = Field((), description="Known DICOM nodes ([[peers]] in the TOML file).")
     forward: tuple[Forward, ...] = Field((), description="Forwarding rules ([[forward]] in the TOML file).")
     study_quiet: float = Field(

@@ -245,7 +245,10 @@ index both have it durably.
                 ),
                 ("asynchronous operations window", "not negotiated: one operation at a time"),
                 ("SCP/SCU role selection", "accepted for storage classes (C-GET)"),
-                ("user identity", "not required, and not checked"),
+                (
+                    "user identity",
+                    "not required; refused unless it is the token, as passcode or JSON Web Token (`user_identity`)",
+                ),
                 (
                     "called AE title",
                     f"has to be ours (`require_called_aet`, {str(default('require_called_aet')).lower()})",

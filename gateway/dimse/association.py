@@ -23,7 +23,7 @@ from gateway.caller import Caller
 from gateway.dimse import commands
 from gateway.dimse.messages import Messages, Request
 from gateway.dimse.negotiation import VERIFICATION, Negotiation, Policy, Rejection
-from gateway.dimse.provider import TRANSFER, Provider, deadline
+from gateway.dimse.provider import CLOSING, TRANSFER, Provider, deadline
 from gateway.dimse.requests import ProtocolError
 from gateway.dimse.statuses import SUCCESS
 from gateway.dimse.transport import Connection, PeerLost, Woken
@@ -172,6 +172,8 @@ class Acceptor(Association):
         self.provider.act()
         while (primitive := self.provider.indication()) is None and not self.provider.ended():
             self.provider.read(self._request_deadline)
+            if self.provider.state == CLOSING:  # the state machine has rejected the protocol version
+                return "rejected"
         if not isinstance(primitive, A_ASSOCIATE):
             return "aborted"
         self.requestor.primitive = primitive

@@ -7,6 +7,7 @@ once, and whatever it fails in costs nobody else anything (S-03).
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import threading
 import time
@@ -27,6 +28,7 @@ BACKLOG = 512
 POLL_SECONDS = 0.2
 
 Accept = Callable[["Listener", socket.socket, tuple[Any, ...]], None]
+_NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def bind(address: str) -> socket.socket:
@@ -39,14 +41,22 @@ def bind(address: str) -> socket.socket:
 class Listener(AssociationServer):
     """Hands each connection on `bound` to `accept`, with its peer's address; `tls` is set where it is spoken.
 
-    `policy` tells what is accepted of peers that come this way.
+    `policy` tells what is accepted of peers that come this way. `make_room` is called when there is no file descriptor
+    for a connection.
     """
 
     def __init__(
-        self, ae: AE, bound: socket.socket, policy: Policy, accept: Accept, tls: ServerTls | None = None
+        self,
+        ae: AE,
+        bound: socket.socket,
+        policy: Policy,
+        accept: Accept,
+        make_room: Callable[[], None],
+        tls: ServerTls | None = None,
     ) -> None:
         self._bound = bound
         self._accept = accept
+        self._make_room = make_room
         self.policy = policy
         self.tls = tls
         # what we support is decided in negotiation.Policy
@@ -86,13 +96,13 @@ class Listener(AssociationServer):
         self._bound.close()
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """The next connection; a moment's rest when there is no file descriptor for it (F-68)."""
+        """The next connection; room and a moment's rest when there is no file descriptor for it (F-68)."""
         try:
             return self._bound.accept()
-        except BlockingIOError:  # another process was first
-            raise
-        except OSError:
-            time.sleep(0.05)
+        except OSError as error:  # or another process was first
+            if error.errno in _NO_DESCRIPTOR:
+                self._make_room()
+                time.sleep(0.02)
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:

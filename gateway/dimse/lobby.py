@@ -105,6 +105,15 @@ class Lobby:
             self._silent[accepted.fileno()] = guest
             self._epoll.register(accepted, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
 
+    def make_room(self) -> None:
+        """Drop the oldest guest: there are no file descriptors left."""
+        with self._guard:
+            oldest = next(iter(self._guests), None)
+            if oldest is not None:
+                self._forget(oldest)
+        if oldest is not None:
+            self._drop(oldest)
+
     def leave(self, guest: Guest) -> None:
         """Free the place of a guest that has negotiated, or ended."""
         with self._guard:

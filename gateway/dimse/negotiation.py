@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hmac import compare_digest
 from typing import TYPE_CHECKING, cast
 
 from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.acse import ACSE
-from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation, UserIdentityNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     PatientRootQueryRetrieveInformationModelFind,
@@ -57,6 +58,9 @@ CONGESTED: Rejection = (2, 3, 1)
 LIMIT_EXCEEDED: Rejection = (2, 3, 2)
 """Result, source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
 
+PASSCODE, WEB_TOKEN = 2, 5
+"""Types of User Identity that hold a secret (PS3.7 Table D.3-14): user name and passcode, JSON Web Token."""
+
 SMALLEST_PDU = 128
 """A peer that takes less in one PDU cannot be answered in reasonable time (0 is no limit)."""
 
@@ -91,7 +95,9 @@ _STANDARD_ROOT = "1.2.840.10008."
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What we accept. `calling` empty means any calling AE title. `accept_unknown_classes`: SOP classes that are
+    """What we accept. `token` is the secret that a User Identity may prove itself with; `ignore_identity` accepts any.
+
+    `calling` empty means any calling AE title. `accept_unknown_classes`: SOP classes that are
     private or newer than we are count as storage. `certificates` tells which TLS certificate has to come with a calling
     AE title."""
 
@@ -100,6 +106,12 @@ class Policy:
     calling: frozenset[str] = field(default_factory=frozenset)
     accept_unknown_classes: bool = True
     certificates: Mapping[str, str] = field(default_factory=dict)
+    token: str | None = field(default=None, repr=False)
+    ignore_identity: bool = False
+
+    def verified(self, secret: bytes | None) -> bool:
+        """Is this the token?"""
+        return bool(self.token and secret) and compare_digest(secret or b"", (self.token or "").encode())
 
     def titles(self, called: str | None, calling: str | None) -> Rejection | None:
         """The rejection that these AE titles earn (NET-02, NET-10)."""
@@ -169,14 +181,8 @@ class Negotiation(ACSE):
         assert self.requestor.primitive is not None
         self.requestor.ae_title = self.requestor.primitive.calling_ae_title
         rejection = self._rejection()
-        if rejection is None and self.requestor.user_identity is not None:
-            accepted, identity = self._check_user_identity()
-            if not accepted:
-                rejection = IDENTITY_REFUSED
-            elif identity is not None:
-                self.acceptor.add_negotiation_item(identity)
         if rejection is None:
-            rejection = assoc.admit()
+            rejection = self._identity() or assoc.admit()
         if rejection is not None:
             assoc.rejection = rejection
             self.send_reject(*rejection)
@@ -199,6 +205,20 @@ class Negotiation(ACSE):
         assoc.is_established = True
         evt.trigger(assoc, evt.EVT_ACCEPTED, {})
         evt.trigger(assoc, evt.EVT_ESTABLISHED, {})
+
+    def _identity(self) -> Rejection | None:
+        """Verify or refuse a User Identity (PS3.7 D.3.3.7, S-16). Nothing of it is ever logged."""
+        asked = self.requestor.user_identity
+        if asked is None or self._acceptor.policy.ignore_identity:
+            return None
+        secret = {PASSCODE: asked.secondary_field, WEB_TOKEN: asked.primary_field}.get(asked.user_identity_type or 0)
+        if not self._acceptor.policy.verified(secret):
+            return IDENTITY_REFUSED
+        if asked.positive_response_requested:
+            answer = UserIdentityNegotiation()
+            answer.server_response = b""
+            self.acceptor.add_negotiation_item(answer)
+        return None
 
     def _roles(self) -> list[SCP_SCU_RoleSelectionNegotiation]:
         """Let the peer be the SCP of storage classes, as it proposes for C-GET (NET-08, PS3.7 D.3.3.4).

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gateway.dimse.association import Acceptor
 
 ASSOCIATE_RQ, DATA, RELEASE_RQ, ABORT = 1, 4, 5, 7
-IDLE, AWAITING_REQUEST, TRANSFER, RELEASING = "Sta1", "Sta2", "Sta6", "Sta8"
+IDLE, AWAITING_REQUEST, TRANSFER, RELEASING, CLOSING = "Sta1", "Sta2", "Sta6", "Sta8", "Sta13"
 _PDU_TYPES = range(1, 8)
 _EXPECTED = {AWAITING_REQUEST: (ASSOCIATE_RQ, ABORT), TRANSFER: (DATA, RELEASE_RQ, ABORT)}
 """What a peer may send in the states in which we read: all else is unexpected (PS3.8 Table 9-10)."""

@@ -64,17 +64,18 @@ class DimseServer:
         ae.maximum_pdu_size = MAX_PDU
         ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
         ae.implementation_version_name = IMPLEMENTATION_VERSION
+        room = self._lobby.make_room
         plain = _bind("dimse", self._settings.dimse)
         try:
             secure = _bind("dimse_tls", self._settings.dimse_tls) if self._tls is not None else None
         except BadSettings:
             plain.close()
             raise
-        self._listeners = [Listener(ae, plain, self._policy(is_loopback(self._settings.dimse)), self._accept)]
+        self._listeners = [Listener(ae, plain, self._policy(is_loopback(self._settings.dimse)), self._accept, room)]
         if secure is not None:
             trusted = self._settings.dimse_tls_ca is not None and self._settings.dimse_tls_clients == "required"
             policy = self._policy(trusted or is_loopback(self._settings.dimse_tls))
-            self._listeners.append(Listener(ae, secure, policy, self._accept, self._tls))
+            self._listeners.append(Listener(ae, secure, policy, self._accept, room, self._tls))
         self._lobby.start()
         for listener in self._listeners:
             ae._servers.append(listener)  # type: ignore[arg-type]
@@ -156,6 +157,8 @@ class DimseServer:
             _calling(settings, trusted),
             settings.accept_unknown_classes,
             {peer.aet: peer.certificate for peer in settings.peers if peer.certificate is not None},
+            settings.token,
+            settings.user_identity == "ignore",
         )
 
     def _accept(self, listener: Listener, accepted: socket.socket, address: tuple[Any, ...]) -> None:

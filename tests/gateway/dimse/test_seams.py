@@ -20,7 +20,6 @@ WRITTEN_AGAINST: list[tuple[Callable[..., Any], str]] = [
     (association.Association.run_reactor, "ed8bbbe3b3d6"),
     (acse.ACSE._negotiate_as_acceptor, "fffd360957c4"),
     (acse.ACSE._check_sop_class_extended, "159f1a819108"),
-    (acse.ACSE._check_user_identity, "a890d3db8e5b"),
     (acse.ACSE.send_accept, "c03855deabef"),
     (acse.ACSE.send_reject, "700998293bbc"),
     (acse.ACSE.send_release, "28eaf9df836c"),
