@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -95,4 +97,12 @@ def node(
     try:
         yield made
     finally:
+        associations = server.active_associations
         server.shutdown()
+        for association in associations:
+            association.join(5)
+        with warnings.catch_warnings():
+            # pynetdicom leaves the socket of an aborted association to the collector
+            warnings.simplefilter("ignore", ResourceWarning)
+            del associations
+            gc.collect()
