@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
 
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 COMMAND = "C-FIND"
-PAGE = 200
-"""Matches fetched at a time."""
+PAGE, TOGETHER = 1000, 50
+"""Matches fetched, and answered without a look for a C-CANCEL, at a time."""
+WRITE = 65_536
+"""Bytes of responses that are sent together."""
 
 RELATIONAL, COMBINED_TIMES = 0, 1
 """Positions in the application information of extended negotiation (PS3.4 Table C.5-1)."""
@@ -76,7 +79,7 @@ class FindService(QueryRetrieveServiceClass):
             asked, dresser = self._understand(req, context)
             status = statuses.PENDING_WARNING if asked.unsupported else statuses.PENDING
             pending = self._acceptor.messages.command(commands.answer(req, status, data_set=True), context.context_id)
-            for match in matches(self._archive, asked, self._acceptor.caller):
+            for some in _batches(matches(self._archive, asked, self._acceptor.caller)):
                 if not count:
                     metrics.OPERATION_SECONDS.labels(command=COMMAND).observe(perf_counter() - started)
                 if self.is_cancelled(req.MessageID):
@@ -84,8 +87,8 @@ class FindService(QueryRetrieveServiceClass):
                     break
                 if not self._acceptor.is_established:
                     return
-                self._acceptor.messages.send_encoded(pending, context.context_id, dresser.dress(match))
-                count += 1
+                self._send(pending, context.context_id, map(dresser.dress, some))
+                count += len(some)
         except statuses.KNOWN_ERRORS as error:
             final = statuses.refusal(statuses.find_status(error), error)
         except Exception as error:
@@ -95,6 +98,19 @@ class FindService(QueryRetrieveServiceClass):
         if not count:
             metrics.OPERATION_SECONDS.labels(command=COMMAND).observe(perf_counter() - started)
         self._finish(req, context.context_id, final, count)
+
+    def _send(self, pending: bytes, context_id: int, identifiers: Iterable[bytes]) -> None:
+        """Send responses that differ in their identifiers only, in as few writes as their size allows."""
+        messages = self._acceptor.messages
+        room, pieces, size = messages.room, list[bytes | memoryview](), 0
+        for identifier in identifiers:
+            pieces.append(pending)
+            pieces += commands.pdus(context_id, identifier, room)
+            size += len(pending) + len(identifier)
+            if size >= WRITE:
+                messages.send_bytes(pieces)
+                pieces, size = [], 0
+        messages.send_bytes(pieces)
 
     def _understand(self, req: Request, context: PresentationContext) -> tuple[Asked, Dresser]:
         if req.AffectedSOPClassUID != context.abstract_syntax:
@@ -120,6 +136,12 @@ class FindService(QueryRetrieveServiceClass):
         messages.send_encoded(messages.command(answer, context_id), context_id)
 
 
+def _batches(found: Iterator[Match]) -> Iterator[list[Match]]:
+    """Matches that are answered together, between two looks for a C-CANCEL."""
+    while some := list(islice(found, TOGETHER)):
+        yield some
+
+
 def matches(archive: Archive, asked: Asked, caller: Caller) -> Iterator[Match]:
     """The matches of a request, fetched page by page. Raises BadRequest, OutOfResources, Unavailable."""
     query = _upwards(archive, asked, caller) if asked.lower else asked.query
@@ -139,7 +161,7 @@ def _upwards(archive: Archive, asked: Asked, caller: Caller) -> Query | None:
     keys of its own level; None when nothing below fulfils them."""
     level = max(condition.attribute.level for condition in asked.lower)
     unique = UNIQUE_KEYS[asked.query.level]
-    below = Query(level, (*asked.query.conditions, *asked.lower))
+    below = Query(level, (*asked.query.conditions, *asked.lower), shown=frozenset())
     found: dict[str, None] = {}
     for match in matches(archive, replace(asked, query=below, lower=()), caller):
         found[str(match.values.get(unique.keyword, ""))] = None

@@ -126,7 +126,8 @@ class _Reading:
         if self._model.combined_times:
             self._combine()
         wanted = frozenset(key.attribute.keyword for key in keys if key and key.attribute)
-        query = Query(self._level, tuple(self._conditions), wanted=wanted)
+        shown = wanted | {key.sequence for key in keys if key and key.sequence}
+        query = Query(self._level, tuple(self._conditions), wanted=wanted, shown=shown)
         kept = tuple(key for key in keys if key is not None)
         return Asked(query, tuple(self._lower), kept, self._charsets, self._unsupported)
 

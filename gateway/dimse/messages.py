@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
+from collections.abc import Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Protocol, Union, cast
 
@@ -166,6 +167,10 @@ class Messages(DIMSEServiceProvider):
     def command(self, command_set: bytes, context_id: int) -> bytes:
         """The P-DATA-TF PDUs of an encoded command set."""
         return b"".join(commands.pdus(context_id, command_set, self.room, command=True))
+
+    def send_bytes(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Send encoded PDUs, in pieces, in one write; nothing when the association has ended meanwhile."""
+        self._acceptor.provider.send_bytes(b"".join(pieces))
 
     def send_encoded(self, command: bytes, context_id: int, data_set: bytes = b"") -> None:
         """Send a message of encoded `command` PDUs and the data set that follows, in one write."""
