@@ -157,7 +157,7 @@ class Gateway:
             ("stopping", self._check_stopping),
         ]
         routes: list[BaseRoute] = [
-            *health.routes(checks),
+            *health.routes(checks, partial=[("spool", self._archive.spool.check)]),
             Mount("/dicomweb", routes=dicomweb_routes(self._archive, self._settings)),
             *uri_routes(self._archive, self._settings),
             *queue.routes(self._archive, self._settings),

@@ -44,6 +44,13 @@ class Spool:
         self._check_room()
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
+    def check(self) -> None:
+        """Return when there is room to receive; else raise ObjectStoreFull or ObjectStoreUnavailable."""
+        try:
+            self._check_room()
+        except OSError as error:
+            raise spool_error(error) from error
+
     def clean(self) -> int:
         """Remove what an earlier process left; returns how many files."""
         count = 0

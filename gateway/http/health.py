@@ -42,14 +42,20 @@ Check = tuple[str, Callable[[], None]]
 log = get_logger("gateway.http")
 
 
-def routes(checks: Sequence[Check] = (), *, registry: CollectorRegistry = DEFAULT_REGISTRY) -> list[BaseRoute]:
-    """The three routes. `/healthz` looks at nothing: it says that the event loop turns."""
+def routes(
+    checks: Sequence[Check] = (), *, partial: Sequence[Check] = (), registry: CollectorRegistry = DEFAULT_REGISTRY
+) -> list[BaseRoute]:
+    """The three routes. `/healthz` looks at nothing: it says that the event loop turns.
+
+    A failing one of `checks` takes the gateway out of service; one of `partial` leaves it in service, degraded: what
+    still works, such as every read when there is no room for a store, goes on (F-10).
+    """
 
     async def healthz(request: Request) -> Response:
         return _json({"status": "ok"}, 200)
 
     async def readyz(request: Request) -> Response:
-        return await run_in_threadpool(_ready, checks)
+        return await run_in_threadpool(_ready, checks, partial)
 
     async def metrics(request: Request) -> Response:
         body = await run_in_threadpool(generate_latest, registry)
@@ -58,21 +64,23 @@ def routes(checks: Sequence[Check] = (), *, registry: CollectorRegistry = DEFAUL
     return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
 
 
-def _ready(checks: Sequence[Check]) -> Response:
-    """Every check by name, with its milliseconds; 503 when one fails. Why it failed stands in the log only."""
-    found: dict[str, dict[str, object]] = {}
-    ready = True
-    for name, check in checks:
-        begun = time.perf_counter()
-        try:
-            check()
-        except (StorageError, GatewayError, OSError) as error:
-            ready = False
-            log.warning("not ready", check=name, **describe(error))
-            found[name] = {"status": "failing"}
-        else:
-            found[name] = {"status": "ok", "milliseconds": round((time.perf_counter() - begun) * 1000, 2)}
-    return _json({"status": "ready" if ready else "not ready", "checks": found}, 200 if ready else 503)
+def _ready(checks: Sequence[Check], partial: Sequence[Check]) -> Response:
+    """Every check by name, with its milliseconds; 503 when one of `checks` fails. Why stands in the log only."""
+    found = {name: _checked(name, check) for name, check in (*checks, *partial)}
+    failing = {name for name, one in found.items() if one["status"] == "failing"}
+    ready = failing.isdisjoint(name for name, _ in checks)
+    status = "not ready" if not ready else "degraded" if failing else "ready"
+    return _json({"status": status, "checks": found}, 200 if ready else 503)
+
+
+def _checked(name: str, check: Callable[[], None]) -> dict[str, object]:
+    begun = time.perf_counter()
+    try:
+        check()
+    except (StorageError, GatewayError, OSError) as error:
+        log.warning("not ready", check=name, **describe(error))
+        return {"status": "failing"}
+    return {"status": "ok", "milliseconds": round((time.perf_counter() - begun) * 1000, 2)}
 
 
 def _json(body: dict[str, object], status: int) -> Response:

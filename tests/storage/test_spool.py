@@ -39,6 +39,9 @@ def test_the_reserve_is_never_used_up(tmp_path: Path) -> None:
     """F-10"""
     with pytest.raises(ObjectStoreFull):
         Spool(tmp_path, reserve=1 << 60).create(new_version())
+    with pytest.raises(ObjectStoreFull):
+        Spool(tmp_path, reserve=1 << 60).check()
+    Spool(tmp_path, reserve=1).check()
 
 
 def test_a_spool_folder_that_was_cleaned_away_is_made_again(tmp_path: Path) -> None:

@@ -285,8 +285,9 @@ def broken() -> None:
     raise ObjectStoreUnavailable("s3.internal:9000 with key AKIA...")
 
 
-def ready(checks: Sequence[health.Check]) -> Response:
-    route = next(one for one in health.routes(checks) if isinstance(one, Route) and one.path == "/readyz")
+def ready(checks: Sequence[health.Check], partial: Sequence[health.Check] = ()) -> Response:
+    routes = health.routes(checks, partial=partial)
+    route = next(one for one in routes if isinstance(one, Route) and one.path == "/readyz")
     answer: Response = asyncio.run(route.endpoint(Request({"type": "http", "method": "GET", "headers": []})))
     return answer
 
@@ -299,6 +300,15 @@ def test_readiness_names_each_check_and_tells_no_secret() -> None:
     assert found["checks"]["index"]["status"] == "ok"
     assert found["checks"]["objects"] == {"status": "failing"}
     assert ready([("index", lambda: None)]).status_code == 200
+
+
+def test_what_is_broken_in_part_leaves_the_gateway_in_service() -> None:
+    """F-10: no room for a store takes no read away."""
+    answer = ready([("index", lambda: None)], [("spool", broken)])
+    assert answer.status_code == 200
+    found = json.loads(bytes(answer.body))
+    assert (found["status"], found["checks"]["spool"]) == ("degraded", {"status": "failing"})
+    assert json.loads(bytes(ready([("objects", broken)], [("spool", broken)]).body))["status"] == "not ready"
 
 
 def test_liveness_looks_at_nothing(tmp_path: Path) -> None:
