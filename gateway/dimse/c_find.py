@@ -15,7 +15,8 @@ from gateway import metrics
 from gateway.caller import Caller
 from gateway.dimse import commands, statuses
 from gateway.dimse.commands import Request
-from gateway.dimse.identifiers import Asked, Dresser, Model, understand
+from gateway.dimse.dressing import Dresser
+from gateway.dimse.identifiers import Asked, Model, understand
 from gateway.dimse.negotiation import FIND_CLASSES, PATIENT_ROOT_FIND
 from gateway.errors import ClassNotSupported, OutOfResources
 from gateway.logs import get_logger
@@ -161,7 +162,7 @@ def _upwards(archive: Archive, asked: Asked, caller: Caller) -> Query | None:
     keys of its own level; None when nothing below fulfils them."""
     level = max(condition.attribute.level for condition in asked.lower)
     unique = UNIQUE_KEYS[asked.query.level]
-    below = Query(level, (*asked.query.conditions, *asked.lower), shown=frozenset())
+    below = Query(level, (*asked.query.conditions, *asked.lower), shown=frozenset({unique.keyword}))
     found: dict[str, None] = {}
     for match in matches(archive, replace(asked, query=below, lower=()), caller):
         found[str(match.values.get(unique.keyword, ""))] = None

@@ -11,13 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
-from pydicom.charset import python_encoding
-
 from gateway.dicom.charset import decode, decode_pn
 from gateway.dicom.elements import Element, read_elements
 from gateway.dicom.limits import Limits
 from gateway.dicom.uids import SYNTAXES
-from gateway.dicom.vr import LONG_FORM
 from gateway.errors import BadRequest
 from storage.attributes import ATTRIBUTES, BY_KEYWORD, SEQUENCES, UNIQUE_KEYS, Attribute, Level
 from storage.query import (
@@ -30,7 +27,6 @@ from storage.query import (
     combined_range,
     one_of,
 )
-from storage.records import Item, Match, Value
 
 CHARACTER_SET, LEVEL, RETRIEVE_AET, AVAILABILITY = 0x00080005, 0x00080052, 0x00080054, 0x00080056
 TIMEZONE = "TimezoneOffsetFromUTC"
@@ -44,11 +40,6 @@ _MOMENTS = (
     ("ContentDate", "ContentTime"),
     ("PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime"),
 )
-_ENCODABLE = frozenset(
-    {*(f"ISO_IR {number}" for number in (100, 101, 109, 110, 126, 127, 138, 144, 148, 166, 192, 203)), "GB18030", "GBK"}
-)
-"""Defined terms of Specific Character Set that we answer in (PS3.3 C.12.1.1.2); for all others, UTF-8."""
-_UTF8 = "ISO_IR 192"
 _LIMITS = Limits(depth=8, elements=4096)
 """Of one identifier: each match is answered with all its keys."""
 
@@ -234,86 +225,3 @@ class _Reading:
 
 def _ascii(element: Element) -> str:
     return (element.value or b"").decode("ascii", "replace").strip(" \0")
-
-
-class Dresser:
-    """Turns matches into response identifiers for one request (PS3.4 C.4.1.1.3.2)."""
-
-    def __init__(self, asked: Asked, transfer_syntax_uid: str, retrieve_aet: str) -> None:
-        syntax = SYNTAXES[transfer_syntax_uid]
-        self._explicit = syntax.explicit
-        order = "<" if syntax.little_endian else ">"
-        self._tag = struct.Struct(order + "HH")
-        self._short = struct.Struct(order + "H")
-        self._long = struct.Struct(order + "L")
-        self._keys = asked.keys
-        self._charsets = asked.charsets
-        self._fixed: dict[int, tuple[str, str]] = {
-            LEVEL: ("CS", asked.query.level.name),
-            RETRIEVE_AET: ("AE", retrieve_aet),
-        }
-
-    def dress(self, match: Match) -> bytes:
-        """The identifier of one match, encoded in the presentation context's transfer syntax."""
-        values = [(key, self._value(key, match.values)) for key in self._keys]
-        terms, codec = self._character_set([value for _, value in values])
-        parts = {tag: self._element(tag, vr, text.encode("ascii")) for tag, (vr, text) in self._fixed.items()}
-        if terms:
-            parts[CHARACTER_SET] = self._element(CHARACTER_SET, "CS", "\\".join(terms).encode("ascii"))
-        for key, value in values:
-            parts[key.tag] = self._encode(key, value, codec)
-        return b"".join(parts[tag] for tag in sorted(parts))
-
-    def _value(self, key: Key, values: Mapping[str, Value | tuple[Item, ...]]) -> Value | tuple[Item, ...] | None:
-        if key.tag == AVAILABILITY:
-            return "ONLINE"
-        if key.sequence is not None:
-            return values.get(key.sequence, ())
-        return values.get(key.attribute.keyword) if key.attribute is not None else None
-
-    def _character_set(self, values: Sequence[Value | tuple[Item, ...] | None]) -> tuple[tuple[str, ...], str]:
-        """Terms for Specific Character Set, and the codec: the requested one where it can say it all, else UTF-8."""
-        texts = [value for value in values if isinstance(value, str)]
-        texts += [
-            str(inner) for value in values if isinstance(value, tuple) for item in value for inner in item.values()
-        ]
-        if all(text.isascii() for text in texts):
-            return self._charsets if self._charsets and self._charsets[0] in _ENCODABLE else (), "ascii"
-        if len(self._charsets) == 1 and self._charsets[0] in _ENCODABLE:
-            codec = python_encoding[self._charsets[0]]
-            try:
-                for text in texts:
-                    text.encode(codec)
-            except UnicodeEncodeError:
-                pass
-            else:
-                return self._charsets, codec
-        return (_UTF8,), "utf_8"
-
-    def _encode(self, key: Key, value: Value | tuple[Item, ...] | None, codec: str) -> bytes:
-        if key.vr == "SQ":
-            items = value if isinstance(value, tuple) else ()
-            return self._element(key.tag, "SQ", b"".join(self._item(key, item, codec) for item in items))
-        if value is None or isinstance(value, tuple):
-            return self._element(key.tag, key.vr, b"")
-        if key.vr == "US":
-            return self._element(key.tag, key.vr, self._short.pack(int(value) & 0xFFFF))
-        return self._element(key.tag, key.vr, str(value).encode(codec, "replace"))
-
-    def _item(self, key: Key, item: Item, codec: str) -> bytes:
-        body = b""
-        for inner in sorted(key.items, key=lambda one: one.tag):
-            name = inner.attribute.keyword.rpartition(".")[2] if inner.attribute is not None else ""
-            body += self._encode(inner, item.get(name), codec)
-        return self._tag.pack(0xFFFE, 0xE000) + self._long.pack(len(body)) + body
-
-    def _element(self, tag: int, vr: str, value: bytes) -> bytes:
-        if len(value) % 2:
-            value += b"\0" if vr in {"UI", "OB", "UN"} else b" "
-        head = self._tag.pack(tag >> 16, tag & 0xFFFF)
-        if not self._explicit:
-            return head + self._long.pack(len(value)) + value
-        code = vr.encode("ascii")
-        if code in LONG_FORM:
-            return head + code + b"\0\0" + self._long.pack(len(value)) + value
-        return head + code + self._short.pack(min(len(value), 0xFFFE)) + value[:0xFFFE]
