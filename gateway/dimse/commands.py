@@ -127,15 +127,20 @@ def request(command_set: bytes) -> Request | None:
         return None
     has_data_set = data_set_type != NO_DATA_SET
     wanted, priority = _MANDATORY[field], _short(values, PRIORITY)
-    texts = [values.get(number, b"").rstrip(b"\0 ") for number in wanted]
     if has_data_set is (field == C_ECHO_RQ) or (field != C_ECHO_RQ and priority not in (0, 1, 2)):
         return None
-    if not all(_UID.fullmatch(text) for text in texts):
+    if any(number not in values for number in wanted):
         return None
-    sop_class_uid, sop_uid = (*(text.decode("ascii") for text in texts), "")[:2]
-    return Request(int(field or 0), message_id, sop_class_uid, sop_uid, has_data_set)
+    sop_class_uid = values[AFFECTED_CLASS].rstrip(b"\0 ")
+    if not _UID.fullmatch(sop_class_uid):
+        return None
+    # a malformed one is no reason to end the association: the service refuses the instance (STORE-07)
+    sop_uid = values[AFFECTED_INSTANCE].rstrip(b"\0 ") if AFFECTED_INSTANCE in wanted else b""
+    named = sop_uid.decode("ascii") if sop_uid.isascii() and len(sop_uid) <= LONGEST_UID else ""
+    return Request(int(field or 0), message_id, sop_class_uid.decode("ascii"), named, has_data_set)
 
 
+LONGEST_UID = 64
 _UID = re.compile(rb"[0-9.]{1,64}")
 _MANDATORY: Mapping[int | None, tuple[int, ...]] = {
     C_STORE_RQ: (AFFECTED_CLASS, AFFECTED_INSTANCE),

@@ -8,12 +8,11 @@ from uuid import uuid4
 from pydicom.dataset import Dataset
 
 from gateway.caller import Caller
-from gateway.dicom.uids import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN
-from gateway.dimse import commands, statuses
+from gateway.dimse import commands, errand, statuses
 from gateway.dimse.classes import AVAILABILITY_NOTIFICATION
 from gateway.dimse.limits import Limits
 from gateway.dimse.report import encoded
-from gateway.dimse.scu import PeerFailure, Requestor
+from gateway.dimse.scu import Requestor
 from gateway.forwarding import study
 from gateway.logs import get_logger
 from gateway.settings import Settings
@@ -37,23 +36,7 @@ class Notifications:
 
     def __call__(self, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
         """See `gateway.tasks.Handler`: the target is the AE title to be told."""
-        peer = next((one for one in self._settings.peers if one.aet == tasks[0].target), None)
-        if peer is None:
-            for task in tasks:
-                yield Outcome(task, "no_such_peer", final=True)
-            return
-        syntaxes = (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN)
-        left = list(tasks)
-        try:
-            with Requestor(
-                peer, self._settings, [(AVAILABILITY_NOTIFICATION, syntaxes)], limits=self._limits
-            ) as association:
-                for number, task in enumerate(tasks, 1):
-                    yield self._tell(association, task, number)
-                    left.remove(task)
-        except PeerFailure as failure:
-            for task in left:
-                yield Outcome(task, failure.reason)
+        return errand.run(self._settings, self._limits, tasks, AVAILABILITY_NOTIFICATION, self._tell)
 
     def _tell(self, association: Requestor, task: Task, message_id: int) -> Outcome:
         accepted = association.accepted.get(AVAILABILITY_NOTIFICATION)

@@ -10,11 +10,11 @@ from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 
 from gateway.commitment import DUPLICATE_TRANSACTION, Reference, Verdict, check
-from gateway.dicom.uids import EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, SYNTAXES
-from gateway.dimse import commands, statuses
+from gateway.dicom.uids import SYNTAXES
+from gateway.dimse import commands, errand, statuses
 from gateway.dimse.classes import COMMITMENT, COMMITMENT_INSTANCE
 from gateway.dimse.limits import Limits
-from gateway.dimse.scu import PeerFailure, Requestor
+from gateway.dimse.scu import Requestor
 from gateway.errors import Unavailable
 from gateway.logs import get_logger
 from gateway.settings import Settings
@@ -86,23 +86,7 @@ class Reports:
 
     def __call__(self, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
         """See `gateway.tasks.Handler`: the target is the AE title that asked."""
-        peer = next((one for one in self._settings.peers if one.aet == tasks[0].target), None)
-        if peer is None:
-            for task in tasks:
-                yield Outcome(task, "no_such_peer", final=True)
-            return
-        syntaxes = (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN)
-        left = list(tasks)
-        try:
-            with Requestor(
-                peer, self._settings, [(COMMITMENT, syntaxes)], limits=self._limits, scp_of=[COMMITMENT]
-            ) as association:
-                for number, task in enumerate(tasks, 1):
-                    yield self._deliver(association, task, number)
-                    left.remove(task)
-        except PeerFailure as failure:
-            for task in left:
-                yield Outcome(task, failure.reason)
+        return errand.run(self._settings, self._limits, tasks, COMMITMENT, self._deliver, as_scp=True)
 
     def _deliver(self, association: Requestor, task: Task, message_id: int) -> Outcome:
         accepted = association.accepted.get(COMMITMENT)

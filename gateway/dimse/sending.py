@@ -18,9 +18,9 @@ from typing import Protocol, Self
 from gateway.dicom.part10 import parse_head
 from gateway.dicom.uids import DEFLATED_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN
 from gateway.dimse import commands
-from gateway.dimse.rendition import rendition
 from gateway.errors import Damaged, GatewayError, NotAcceptable
 from gateway.logs import get_logger
+from gateway.retrieve import part10
 from storage.archive import Archive
 from storage.errors import StorageError
 from storage.records import Located
@@ -191,7 +191,7 @@ class Sender:
                 blob = None
                 for syntax_uid, context_id in self._choices(located):
                     try:
-                        blob = rendition(self._archive, located, syntax_uid)
+                        blob = part10(self._archive, located, syntax_uid)
                     except NotAcceptable:
                         continue
                     ready.context_id = context_id
