@@ -77,6 +77,7 @@ test: $(VENV)/test.stamp
 	@$(PY) tests/parts/debian.py || true
 	@$(PY) -m tests.parts.ohif || true
 	@$(PY) -m tests.parts.browser_clients || true
+	@$(PY) -m tests.parts.dimse_client || true
 	@$(MAKE) --no-print-directory check
 	GANTRY_TESTS=all $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 

@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.parts.debian import find
@@ -45,34 +46,45 @@ class NotFetched(Exception):
 
 def fetch() -> Path:
     """The folder of the bundle, made once for these sources. Raises NotFetched."""
-    sources = [path for path in sorted(SOURCES.iterdir()) if path.is_file()]
-    digest = hashlib.sha256(b"".join([*(path.read_bytes() for path in sources), Path(__file__).read_bytes()]))
-    target = MODULES / f"browser-clients-{digest.hexdigest()[:16]}"
+    return made_once("browser-clients", SOURCES, Path(__file__), build)
+
+
+def made_once(name: str, sources: Path, maker: Path, make: Callable[[Path, Sequence[Path]], None]) -> Path:
+    """The folder that `make` makes of the files in `sources`, once for these and for the module `maker` as they are."""
+    files = [path for path in sorted(sources.iterdir()) if path.is_file()]
+    digest = hashlib.sha256(b"".join([*(path.read_bytes() for path in files), maker.read_bytes()]))
+    target = MODULES / f"{name}-{digest.hexdigest()[:16]}"
     MODULES.mkdir(exist_ok=True)
-    with (MODULES / "browser-clients.lock").open("w") as lock:
+    with (MODULES / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
-            build(target, sources)
+            make(target, files)
     return target
 
 
 def build(target: Path, sources: Sequence[Path]) -> None:
     """Install and bundle; `target` appears in one step, and the packages themselves are not kept."""
-    npm = find("npm")
-    if npm is None:
-        raise NotFetched("npm is missing: install Debian's package npm")
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix="browser-clients-") as folder:
-        work = Path(folder)
-        for path in sources:
-            shutil.copy(path, work)
-        install = [npm, "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"]
-        run(install, work, attempts=2)
+    with installed(sources) as work:
         run(["node_modules/.bin/esbuild", *BUNDLE], work)
         codecs = work / "bundle" / "@cornerstonejs"
         for asked, packed in CODECS.items():
             (codecs / asked).parent.mkdir(parents=True)
             shutil.copy(work / "node_modules" / "@cornerstonejs" / packed, codecs / asked)
         shutil.move(work / "bundle", target)
+
+
+@contextmanager
+def installed(sources: Sequence[Path]) -> Iterator[Path]:
+    """A folder with copies of the files and the packages that their package-lock.json pins. Raises NotFetched."""
+    npm = find("npm")
+    if npm is None:
+        raise NotFetched("npm is missing: install Debian's package npm")
+    with tempfile.TemporaryDirectory(dir=MODULES, prefix="npm-") as folder:
+        work = Path(folder)
+        for path in sources:
+            shutil.copy(path, work)
+        run([npm, "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"], work, attempts=2)
+        yield work
 
 
 def run(command: Sequence[str], work: Path, attempts: int = 1) -> None:

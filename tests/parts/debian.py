@@ -21,6 +21,7 @@ PACKAGES = {
     "curl": "curl",
     "haproxy": "haproxy",
     "initdb": "postgresql",
+    "node": "nodejs",
     "npm": "npm",
     "openssl": "openssl",
     "radosgw": "radosgw",
