@@ -11,9 +11,12 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PACKAGES = {
+    "Orthanc": "orthanc",
     "ceph": "ceph-common",
     "ceph-mon": "ceph-mon",
     "ceph-osd": "ceph-osd",
@@ -34,6 +37,10 @@ LIBRARIES = {"libatomic.so.1": "libatomic1"}
 
 # Debian's postgresql starts a server on port 5432 when it is installed, unless this file says otherwise.
 CLUSTER_SETTINGS = Path("/etc/postgresql-common/createcluster.conf")
+
+# Debian's orthanc starts a server for the whole network when it is installed, and at each start of the machine.
+ORTHANC_UNIT = Path("/etc/systemd/system/orthanc.service")
+POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def find(program: str) -> str | None:
@@ -80,6 +87,29 @@ def install(packages: list[str], prefix: list[str]) -> bool:
         subprocess.run([*prefix, "mkdir", "-p", str(CLUSTER_SETTINGS.parent)], check=True)
         write = [*prefix, "tee", str(CLUSTER_SETTINGS)]
         subprocess.run(write, input=b"create_main_cluster = false\n", stdout=subprocess.DEVNULL, check=True)
+    if "orthanc" in packages and not ORTHANC_UNIT.exists():
+        subprocess.run([*prefix, "mkdir", "-p", str(ORTHANC_UNIT.parent)], check=True)
+        subprocess.run([*prefix, "ln", "-s", "/dev/null", str(ORTHANC_UNIT)], check=True)
+    with no_services(prefix):
+        return fetch(packages, command)
+
+
+@contextmanager
+def no_services(prefix: list[str]) -> Iterator[None]:
+    """Packages that are installed meanwhile start no server (Debian Policy 9.3.3.1), unless the machine has a say."""
+    if POLICY.exists():
+        yield
+        return
+    subprocess.run([*prefix, "tee", str(POLICY)], input=b"#!/bin/sh\nexit 101\n", stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([*prefix, "chmod", "755", str(POLICY)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([*prefix, "rm", "-f", str(POLICY)], check=True)
+
+
+def fetch(packages: list[str], command: list[str]) -> bool:
+    """Have `command`, an apt-get, install the packages; three attempts."""
     options = ["-y", "-qq", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confold"]
     output = ""
     for attempt in range(3):

@@ -35,6 +35,7 @@ class GatewayProcess:
 
     `data` is its data folder, `http_url` its web root without a slash at the end, `dicomweb_url` the DICOMweb root;
     `host`, `dimse_port` and `aet` where its DIMSE listener is. `ready_seconds` is the time from start to ready.
+    `network` is what brings a command into another network: see `tests.parts.namespace`.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class GatewayProcess:
         aet: str = "GANTRY",
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        network: Sequence[str] = (),
         seconds: float = 60.0,
     ) -> None:
         self.data = data
@@ -53,6 +55,7 @@ class GatewayProcess:
         count = len(list(logs.iterdir()))
         self._stdout, self._stderr = logs / f"{count}.out", logs / f"{count}.err"
         self.command = [
+            *network,
             *(sys.executable, "-m", "gateway", "serve", "--data", str(data)),
             *("--http", "127.0.0.1:0", "--dimse", "127.0.0.1:0", "--aet", aet),
             *arguments,
