@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Mount, Router
 from starlette.types import ASGIApp
 
 from gateway import http, metrics, running, tasks
+from gateway.coerce import Coercer
 from gateway.delete import describe_again
 from gateway.dicomweb.catalogue import SERVICES as DICOMWEB
 from gateway.dicomweb.routes import routes as dicomweb_routes
@@ -79,6 +80,7 @@ def serve(settings: Settings) -> None:
     Prints one line on standard output once both listeners accept. Raises BadSettings, StorageError.
     """
     check_exposure(settings)
+    Coercer.of(settings)  # says what is wrong with its rules before anything is opened
     _allow_files(settings)
     archive = open_from(settings)
     try:

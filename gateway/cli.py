@@ -101,6 +101,7 @@ def import_command(
     from gateway import importer, running
     from gateway.app import open_from
     from gateway.caller import Caller
+    from gateway.coerce import Coercer
 
     with _exit_codes():
         settings = _load({"data": data, "objects": objects, "index": index}, config)
@@ -116,6 +117,7 @@ def import_command(
                 Caller(name="import", door="cli"),
                 max_bytes=settings.max_object_bytes,
                 accept_unknown_classes=settings.accept_unknown_classes,
+                coercer=Coercer.of(settings),
             )
         except IndexBusy:
             url = running.address(settings.data)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gateway.caller import Caller
+from gateway.coerce import Coercer
 from gateway.dicom.model import Model
 from gateway.dicom.model.bulk_parts import BulkPart
 from gateway.dicom.model.json_reader import read_json
@@ -102,6 +103,7 @@ def compose(
     max_bytes: int,
     study_uid: str | None = None,
     accept_unknown_classes: bool = True,
+    coercer: Coercer | None = None,
 ) -> Stored:
     """Make the instance and keep it; `bulk` are the parts of the request by BulkDataURI. Raises a Refused."""
     with receive(archive, max_bytes=max_bytes) as incoming:
@@ -113,4 +115,5 @@ def compose(
             study_uid=study_uid,
             accept_unknown_classes=accept_unknown_classes,
             check_values=True,
+            coercer=coercer,
         )

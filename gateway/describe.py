@@ -60,7 +60,10 @@ def identity(header: Header) -> Identity:
 def describe(
     stream: BinaryIO, size: int, header: Header, digests: Digests, *, version: str, key: str
 ) -> InstanceRecord:
-    """The record of the Part 10 file `stream` of `size` bytes. Raises NotUnderstood."""
+    """The record of the Part 10 file `stream` of `size` bytes. Raises NotUnderstood.
+
+    Of a coerced instance, the digest of the data set is that of what was received: the same again is a duplicate.
+    """
     who = identity(header)
     table = FrameTable.read(header.inflated or stream, header)
     values: dict[str, Value] = {}
@@ -80,7 +83,7 @@ def describe(
         key=key,
         size=size,
         digest=digests.file,
-        dataset_digest=digests.dataset,
+        dataset_digest=header.meta.received_digest or digests.dataset,
         header_size=header.size,
         frames=table.to_bytes() if table is not None else None,
         attributes=values,

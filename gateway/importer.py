@@ -19,6 +19,7 @@ from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
 from gateway.caller import Caller
+from gateway.coerce import Coercer
 from gateway.errors import GatewayError, NotUnderstood, Refused
 from gateway.store import receive, store
 from storage.archive import Archive
@@ -58,14 +59,22 @@ class Summary:
         return self.outcomes.total() + self.skipped + len(self.refused)
 
 
-def into_archive(archive: Archive, caller: Caller, *, max_bytes: int, accept_unknown_classes: bool) -> Target:
+def into_archive(
+    archive: Archive,
+    caller: Caller,
+    *,
+    max_bytes: int,
+    accept_unknown_classes: bool,
+    coercer: Coercer | None = None,
+) -> Target:
     """A target that stores straight into an archive."""
 
     def put(stream: BinaryIO) -> str:
         with receive(archive, max_bytes=max_bytes) as incoming:
             while chunk := stream.read(CHUNK):
                 incoming.write(chunk)
-            return store(archive, incoming, caller, accept_unknown_classes=accept_unknown_classes).outcome
+            stored = store(archive, incoming, caller, accept_unknown_classes=accept_unknown_classes, coercer=coercer)
+            return stored.outcome
 
     return put
 

@@ -65,6 +65,17 @@ class Forward(BaseModel):
     token: str | None = Field(None, repr=False, description="Bearer token for a DICOMweb service.")
 
 
+class Coerce(BaseModel):
+    """A rule of coercion: attributes that are set in what is stored, where all conditions are fulfilled."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    calling_aet: tuple[str, ...] = Field((), description="Only what these AE titles send by C-STORE.")
+    modality: tuple[str, ...] = Field((), description="Only these modalities.")
+    missing: dict[str, str] = Field({}, description="Values by keyword, set where the attribute is absent or empty.")
+    replace: dict[str, str] = Field({}, description="Values by keyword, set whatever the attribute has.")
+
+
 class Settings(BaseSettings):
     """The settings. Frozen: nothing changes them after start."""
 
@@ -109,6 +120,7 @@ class Settings(BaseSettings):
     )
     peers: tuple[Peer, ...] = Field((), description="Known DICOM nodes ([[peers]] in the TOML file).")
     forward: tuple[Forward, ...] = Field((), description="Forwarding rules ([[forward]] in the TOML file).")
+    coerce: tuple[Coerce, ...] = Field((), description="Coercion at ingest ([[coerce]] in the TOML file).")
     study_quiet: float = Field(
         60.0, ge=0, description="Seconds without a new instance after which a study counts as complete."
     )

@@ -1,22 +1,27 @@
 """Store: accept one instance, by whichever door it came (PS3.4 B, PS3.18 10.5).
 
-A wing opens an `Incoming`, writes what it receives, and calls `store`. The bytes of the data set are kept as they came;
-the File Meta Information is rebuilt and the preamble zeroed. Success means that object and index row are durable.
+A wing opens an `Incoming`, writes what it receives, and calls `store`. The bytes of the data set are kept as they came,
+unless a rule of the settings coerces some; the File Meta Information is rebuilt and the preamble zeroed. Success means
+that object and index row are durable.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from gateway import metrics
 from gateway.caller import Caller
+from gateway.coerce import Coercer
 from gateway.describe import Digests, Identity, describe, identity
+from gateway.dicom.edit import Editor
+from gateway.dicom.element_writer import Sink
 from gateway.dicom.header import Header, read_header
-from gateway.dicom.part10 import FileMeta, build_head, parse_head
+from gateway.dicom.part10 import MAX_HEAD, FileMeta, build_head, parse_head
 from gateway.dicom.uids import STORAGE_CLASSES, is_uid, syntax
 from gateway.errors import (
     ClassMismatch,
@@ -31,8 +36,10 @@ from gateway.errors import (
 from gateway.validate import Fault, validate
 from storage.archive import Archive
 from storage.errors import DuplicateConflict, IndexFull, ObjectStoreFull, StorageError
+from storage.records import InstanceRecord
 from storage.spool import spool_error
 
+DUPLICATE = "duplicate"
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
 
@@ -41,6 +48,7 @@ class Stored:
     """One instance that is safe. `outcome` is `stored`, `duplicate` (the same data set was there) or `replaced`.
 
     `faults` are values that break the rules of their VR, where they were looked for: kept as they came, but to be told.
+    `coerced` are the tags of what the settings had changed in the one that was stored now.
     """
 
     study_uid: str
@@ -49,6 +57,7 @@ class Stored:
     sop_class_uid: str
     outcome: str
     faults: tuple[Fault, ...] = ()
+    coerced: tuple[int, ...] = ()
 
 
 class Incoming:
@@ -112,8 +121,8 @@ class Incoming:
             self._parse_head()
         self._file.close()
 
-    def restate(self, meta: FileMeta, dataset_offset: int) -> tuple[BinaryIO, Digests]:
-        """Write the file again with other File Meta Information, where it disagreed with its data set."""
+    def restate(self, meta: FileMeta, write_dataset: Callable[[Sink], None]) -> tuple[BinaryIO, Digests]:
+        """Write the file again: with other File Meta Information, and what `write_dataset` makes of the old file."""
         old_path, old = self.path, self._file
         self.path, self._file = self._archive.spool.create(self._archive.new_version())
         try:
@@ -121,9 +130,7 @@ class Incoming:
             self._dataset_hash = hashlib.sha256()
             self.size = 0
             self.begin(meta, self.source_aet)
-            old.seek(dataset_offset)
-            while chunk := old.read(1 << 20):
-                self._dataset(chunk)
+            write_dataset(self)
         finally:
             old.close()
             old_path.unlink(missing_ok=True)
@@ -140,7 +147,7 @@ class Incoming:
         found = parse_head(bytes(self._head))
         if found is not None:
             dataset = bytes(self._head[found[1] :])
-            self.begin(found[0])
+            self.begin(replace(found[0], received_digest=""))  # what others say of that is not believed
             self._dataset(dataset)
 
     def _dataset(self, data: bytes | bytearray | memoryview) -> None:
@@ -182,26 +189,32 @@ def store(
     affected: tuple[str, str] | None = None,
     accept_unknown_classes: bool = True,
     check_values: bool = False,
+    coercer: Coercer | None = None,
 ) -> Stored:
     """Keep a received instance; returns once it is durable and findable.
 
     `study_uid` is the study that the URI names, `affected` the SOP Class and SOP Instance UID of the C-STORE command:
-    the data set has to agree with them. Raises a Refused; its attributes `sop_uid` and `sop_class_uid` say which
-    instance, where that could be read.
+    the data set has to agree with them. `check_values` looks for values that break their VR, in what was received.
+    Raises a Refused; its attributes `sop_uid` and `sop_class_uid` say which instance, where that could be read.
     """
     who: Identity | None = None
     try:
         header, stream, digests = _inspect(incoming)
         who = identity(header)
         _check(who, study_uid, affected, accept_unknown_classes)
-        meta = FileMeta(who.sop_class_uid, who.sop_uid, header.meta.transfer_syntax_uid)
-        if (header.meta.sop_class_uid, header.meta.sop_uid) != (who.sop_class_uid, who.sop_uid):
-            stream, digests = incoming.restate(meta, header.dataset_offset)
+        faults = tuple(validate(header)) if check_values else ()
+        received = digests.dataset
+        edited = coercer.edit(stream, header, incoming.size, incoming.source_aet) if coercer is not None else None
+        editor, coerced = edited or (None, ())
+        meta = FileMeta(
+            who.sop_class_uid, who.sop_uid, header.meta.transfer_syntax_uid, received if editor is not None else ""
+        )
+        if header.meta != meta:
+            stream, digests = incoming.restate(meta, _rest(stream, header, editor))
             header = read_header(stream, incoming.size)
         key = archive.key(who.sop_uid, incoming.version)
-        faults = tuple(validate(header)) if check_values else ()
         record = describe(stream, incoming.size, header, digests, version=incoming.version, key=key)
-        outcome = archive.add(record, incoming.path).value
+        outcome = _add(archive, record, incoming, received)
     except Refused as refused:
         _failed(caller, refused, who)
         raise
@@ -213,7 +226,44 @@ def store(
         raise _failed(caller, _out_of_resources(spool_error(error)), who) from error
     metrics.STORES.labels(door=caller.door, outcome=outcome).inc()
     metrics.STORED_BYTES.labels(door=caller.door).inc(incoming.size)
-    return Stored(who.study_uid, who.series_uid, who.sop_uid, who.sop_class_uid, outcome, faults)
+    changed = coerced if outcome != DUPLICATE else ()
+    return Stored(who.study_uid, who.series_uid, who.sop_uid, who.sop_class_uid, outcome, faults, changed)
+
+
+def _add(archive: Archive, record: InstanceRecord, incoming: Incoming, received: str) -> str:
+    """Keep it; the outcome. Raises DuplicateConflict, StorageError."""
+    try:
+        return archive.add(record, incoming.path).value
+    except DuplicateConflict:
+        if not _is_kept_form(archive, record.sop_uid, received):
+            raise
+        return DUPLICATE
+
+
+def _is_kept_form(archive: Archive, sop_uid: str, received: str) -> bool:
+    """Whether what came is what is kept of a coerced instance: it went out from here, and comes back."""
+    live = archive.find(sop_uid)
+    head = parse_head(archive.read(live, 0, min(live.size, MAX_HEAD))) if live is not None else None
+    if live is None or head is None or not head[0].received_digest:
+        return False
+    kept = hashlib.sha256()
+    with archive.stream(live, head[1]) as chunks:
+        for chunk in chunks:
+            kept.update(chunk)
+    return kept.hexdigest() == received
+
+
+def _rest(stream: BinaryIO, header: Header, editor: Editor | None) -> Callable[[Sink], None]:
+    """What writes the data set: edited, or as it is."""
+    if editor is not None:
+        return editor.write
+
+    def copy(out: Sink) -> None:
+        stream.seek(header.dataset_offset)
+        while chunk := stream.read(1 << 20):
+            out.write(chunk)
+
+    return copy
 
 
 def _inspect(incoming: Incoming) -> tuple[Header, BinaryIO, Digests]:

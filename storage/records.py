@@ -19,11 +19,11 @@ class InstanceRecord:
 
     `version` is a UUIDv7 in hex, fresh for each attempt to store; `key` is where the object store has the Part 10 file.
     `size` is in bytes. `digest` is the SHA-256 (hex) of the file, `dataset_digest` that of the data set without group
-    0002: two files are the same instance when the latter agree. `header_size` is the length of the file's head, up to
-    and without the Pixel Data element (the whole file where there is none): one ranged read gives all the metadata.
-    `frames` tells where each frame lies in the file, in the form of `gateway.dicom.frames`; None when there are none.
-    `attributes` holds the values of `storage.attributes` that are not computed, by keyword; `requests` the items of
-    Request Attributes Sequence, by the keyword of the element.
+    0002 as it was received: two files are the same instance when the latter agree. `header_size` is the length of the
+    file's head, up to and without the Pixel Data element (the whole file where there is none): one ranged read gives
+    all the metadata. `frames` tells where each frame lies in the file, in the form of `gateway.dicom.frames`; None when
+    there are none. `attributes` holds the values of `storage.attributes` that are not computed, by keyword; `requests`
+    the items of Request Attributes Sequence, by the keyword of the element.
     """
 
     study_uid: str

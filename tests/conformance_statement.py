@@ -291,7 +291,9 @@ Statuses of these services:
 
 Any of the following {len(STORAGE_CLASSES)} SOP classes, retired ones included, and with `accept_unknown_classes`
 (default {str(default("accept_unknown_classes")).lower()}) private ones and such as are newer. Level 2 (full): all
-attributes are kept, private ones too. No element is coerced; only the File Meta Information is written anew.
+attributes are kept, private ones too; only the File Meta Information is written anew. No element is coerced, unless
+rules of the settings say so: then Original Attributes Sequence (0400,0561) holds what stood there, and the status is
+B000.
 
 {classes(STORAGE_CLASSES)}
 

@@ -78,6 +78,23 @@ def decode_pn(raw: bytes, charsets: Sequence[str]) -> str:
     return "\\".join(map(_normal_name, _decode(raw, charsets, _RESET_PN).split("\\")))
 
 
+def encode(text: str, charsets: Sequence[str]) -> bytes | None:
+    """`text` in the first repertoire of these character sets; None where that does not hold it.
+
+    Code extensions are read but not written: a text that needs one is None.
+    """
+    if text.isascii():
+        return text.encode("ascii")
+    alone, g1, _ = _plan(tuple(charsets[:_MAX_TERMS]))
+    if not alone and not any(charsets):
+        return None  # the default repertoire is ASCII
+    try:
+        raw = text.encode(alone or g1)
+    except UnicodeEncodeError:
+        return None
+    return raw if b"\x1b" not in raw and decode(raw, charsets) == text else None
+
+
 def _normal_name(name: str) -> str:
     groups = [group.strip(" \0") for group in name.split("=")]
     while groups and not groups[-1].strip("^ "):

@@ -12,6 +12,8 @@ from gateway.errors import NotUnderstood, SyntaxNotSupported
 
 IMPLEMENTATION_CLASS_UID = "2.25.61020172659148967283544424478120039494"
 IMPLEMENTATION_VERSION = "GANTRY_1"
+RECEIVED_DIGEST_UID = "2.25.18427019531420809978751159828345973189"
+"""Private Information Creator UID of File Meta Information that holds `FileMeta.received_digest`, as 32 bytes."""
 
 PREAMBLE = 132
 """Length of preamble and prefix, in bytes."""
@@ -26,11 +28,15 @@ _AE_TITLE = re.compile(r"[ -\[\]-~]{1,16}")
 
 @dataclass(frozen=True, slots=True)
 class FileMeta:
-    """What File Meta Information says of the instance. The first two are '' where it does not say, or says no UID."""
+    """What File Meta Information says of the instance. The first two are '' where it does not say, or says no UID.
+
+    `received_digest` is the SHA-256 (hex) of the data set as it was received, where it was coerced since, else ''.
+    """
 
     sop_class_uid: str
     sop_uid: str
     transfer_syntax_uid: str
+    received_digest: str = ""
 
 
 def parse_head(data: bytes) -> tuple[FileMeta, int] | None:
@@ -77,7 +83,9 @@ def parse_head(data: bytes) -> tuple[FileMeta, int] | None:
         raise NotUnderstood("File Meta Information has no Transfer Syntax UID", 0x00020010)
     if not is_uid(uid):
         raise NotUnderstood("Transfer Syntax UID is malformed", 0x00020010)
-    return FileMeta(_uid(values.get(0x0002, b"")), _uid(values.get(0x0003, b"")), uid), at
+    ours = _text(values.get(0x0100, b"")) == RECEIVED_DIGEST_UID
+    received = values.get(0x0102, b"").hex() if ours else ""
+    return FileMeta(_uid(values.get(0x0002, b"")), _uid(values.get(0x0003, b"")), uid, received), at
 
 
 def source_aet(head: bytes) -> str:
@@ -126,9 +134,19 @@ def build_head(meta: FileMeta, source_aet: str = "") -> bytes:
             _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID, b"\0"),
             _element(0x0013, b"SH", IMPLEMENTATION_VERSION, b" "),
             _element(0x0016, b"AE", sender, b" ") if _AE_TITLE.fullmatch(sender) else b"",
+            _received(meta.received_digest),
         )
     )
     return bytes(128) + b"DICM" + _SHORT.pack(2, 0, b"UL", 4) + _LONG.pack(len(body)) + body
+
+
+def _received(digest: str) -> bytes:
+    """Private Information (PS3.10 Table 7.1-1): the digest that a rebuild of the index could not find otherwise."""
+    if not digest:
+        return b""
+    value = bytes.fromhex(digest)
+    creator = _element(0x0100, b"UI", RECEIVED_DIGEST_UID, b"\0")
+    return creator + _SHORT.pack(2, 0x0102, b"OB", 0) + _LONG.pack(len(value)) + value
 
 
 def _identity(number: int, uid: str) -> bytes:

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from gateway.caller import Caller
+from gateway.coerce import Coercer
 from gateway.compose import compose
 from gateway.dicom.model import SOP_INSTANCE_UID, text
 from gateway.dicom.native_model import json_to_xml
@@ -51,6 +52,7 @@ class Store:
     def __init__(self, archive: Archive, settings: Settings) -> None:
         self.archive = archive
         self.settings = settings
+        self.coercer = Coercer.of(settings)
         self.turns = CapacityLimiter(STORE_THREADS)
 
     async def post(self, request: Request) -> Representation:
@@ -134,6 +136,7 @@ class Store:
                 max_bytes=limit,
                 study_uid=named,
                 accept_unknown_classes=unknown,
+                coercer=self.coercer,
             )
         if one.incoming is None:
             raise ProcessingFailure("the instance could not be processed")
@@ -144,6 +147,7 @@ class Store:
             study_uid=named,
             accept_unknown_classes=unknown,
             check_values=True,
+            coercer=self.coercer,
         )
 
 

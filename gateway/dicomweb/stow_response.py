@@ -23,6 +23,8 @@ OTHER_FAILURES_SEQUENCE = "0008119A"
 FAILED_ATTRIBUTES_SEQUENCE = "00741048"
 ERROR_COMMENT = "00000902"
 WARNING_REASON = "00081196"
+COERCED = 0xB000
+"""Warning Reason: the settings had something changed in what was stored (PS3.18 I.2.1)."""
 DOES_NOT_MATCH_CLASS = 0xB007
 """Warning Reason: the data set does not match its SOP Class (PS3.18 I.2.1); values that break their VR, for one."""
 MAX_COMMENTS = 20
@@ -69,7 +71,7 @@ def _status(stored: Sequence[Stored], refused: Sequence[Refused]) -> tuple[int, 
     Where nothing but our own lack of resources stood in the way, a status that makes a client retry.
     """
     if not refused:
-        return (202 if any(one.faults for one in stored) else 200), {}
+        return (202 if any(one.faults or one.coerced for one in stored) else 200), {}
     if stored:
         return 202, {}
     if all(isinstance(one, OutOfResources) for one in refused):
@@ -84,9 +86,10 @@ def _referenced(one: Stored, root: str) -> DataSet:
         REFERENCED_SOP_INSTANCE_UID: element("UI", one.sop_uid),
         RETRIEVE_URL: element("UR", instance_url(root, one.study_uid, one.series_uid, one.sop_uid)),
     }
-    if one.faults:
-        comments = [f"{fault.tag:08X} {fault.vr}: {fault.rule}"[:64] for fault in one.faults[:MAX_COMMENTS]]
-        item[WARNING_REASON] = element("US", DOES_NOT_MATCH_CLASS)
+    comments = [f"{tag:08X}: coerced" for tag in one.coerced]
+    comments += [f"{fault.tag:08X} {fault.vr}: {fault.rule}"[:64] for fault in one.faults[:MAX_COMMENTS]]
+    if comments:
+        item[WARNING_REASON] = element("US", COERCED if one.coerced else DOES_NOT_MATCH_CLASS)
         item[FAILED_ATTRIBUTES_SEQUENCE] = sequence([{ERROR_COMMENT: element("LO", comment)} for comment in comments])
     return ordered(item)
 

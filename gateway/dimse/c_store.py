@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pydicom.dataset import Dataset
 
 from gateway import metrics
+from gateway.coerce import Coercer
 from gateway.dicom.part10 import FileMeta
 from gateway.dicom.uids import is_uid
 from gateway.dimse import commands, statuses
@@ -38,11 +39,14 @@ class Reception:
     and may go on; beyond `max_bytes` more of it, the association is given up. `stored` counts what was accepted.
     """
 
-    def __init__(self, archive: Archive, *, max_bytes: int, accept_unknown_classes: bool) -> None:
+    def __init__(
+        self, archive: Archive, *, max_bytes: int, accept_unknown_classes: bool, coercer: Coercer | None = None
+    ) -> None:
         self.stored = 0
         self._archive = archive
         self._max_bytes = max_bytes
         self._accept_unknown_classes = accept_unknown_classes
+        self._coercer = coercer
         self._association: Acceptor | None = None
         self._incoming: Incoming | None = None
         self._refused: Refused | None = None
@@ -102,7 +106,7 @@ class Reception:
         return commands.answer(request, ds.Status, more=statuses.elements(ds))
 
     def _store(self, affected: tuple[str, str]) -> Dataset | None:
-        """None for a success, else the status elements of the response."""
+        """None for a success without warning, else the status elements of the response."""
         assert self._association is not None
         try:
             if self._refused is not None or self._incoming is None:
@@ -113,6 +117,7 @@ class Reception:
                 self._association.caller,
                 affected=affected,
                 accept_unknown_classes=self._accept_unknown_classes,
+                coercer=self._coercer,
             )
         except statuses.KNOWN_ERRORS as error:
             status = statuses.store_status(error)
@@ -123,9 +128,12 @@ class Reception:
             answer = statuses.response(statuses.PROCESSING_FAILURE, "internal error")
             return self._failed(statuses.PROCESSING_FAILURE, type(error).__name__, affected, answer)
         self.stored += 1
-        _SUCCESSES.inc()
         self._log.debug("stored", sop_uid=stored.sop_uid, outcome=stored.outcome)
-        return None
+        if not stored.coerced:
+            _SUCCESSES.inc()
+            return None
+        metrics.OPERATIONS.labels(command=COMMAND, status=f"{statuses.COERCED:04X}").inc()
+        return statuses.response(statuses.COERCED, "coerced; see Original Attributes Sequence", stored.coerced[0])
 
     def _failed(self, status: int, reason: str, affected: tuple[str, str], answer: Dataset) -> Dataset:
         metrics.OPERATIONS.labels(command=COMMAND, status=f"{status:04X}").inc()

@@ -18,6 +18,7 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.transport import AddressInformation
 
 from gateway import metrics
+from gateway.coerce import Coercer
 from gateway.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from gateway.dimse.association import STOPPED, Acceptor
 from gateway.dimse.c_find import negotiate
@@ -48,6 +49,7 @@ class DimseServer:
         self._settings = settings
         self._limits = limits or Limits()
         self._services = Services(archive, settings, self._limits)
+        self._coercer = Coercer.of(settings)
         self._lock = threading.Lock()
         self._lobby = Lobby(self._limits, self._associate)
         self._guests: dict[Acceptor, Guest] = {}
@@ -173,6 +175,7 @@ class DimseServer:
             self._archive,
             max_bytes=self._settings.max_object_bytes,
             accept_unknown_classes=self._settings.accept_unknown_classes,
+            coercer=self._coercer,
         )
         association = Acceptor(
             listener.ae,

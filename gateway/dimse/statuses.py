@@ -35,6 +35,8 @@ CANNOT_COUNT = 0xA701
 CANNOT_SEND = 0xA702
 """Out of resources: unable to perform sub-operations."""
 DESTINATION_UNKNOWN = 0xA801
+COERCED = 0xB000
+"""Stored, with elements coerced (PS3.4 Table B.2-1)."""
 SUB_OPERATIONS_WARNING = 0xB000
 """Sub-operations complete, one or more failures or warnings."""
 

@@ -305,3 +305,40 @@ def test_a_client_that_goes_away_leaves_nothing(service: Service) -> None:
 def test_a_malformed_content_length_is_refused(service: Service, announced: str) -> None:
     """S-50."""
     assert service.raw(post_head(announced)).startswith(b"HTTP/1.1 400")
+
+
+COERCE = [{"missing": {"IssuerOfPatientID": "HOSP"}, "replace": {"InstitutionName": "Here"}}]
+
+
+def test_what_the_settings_coerce_is_told_with_warning_b000(tmp_path: Path) -> None:
+    """STOW-07, STOW-08: 202, Warning Reason B000; Original Attributes are in the metadata; again it is a duplicate."""
+    with serve(tmp_path, coerce=COERCE) as service:
+        ds = ct_slice(InstitutionName="There", IssuerOfPatientID=None)
+        answer = service.store(ds)
+        assert answer.status_code == 202
+        (item,) = answer.json()["00081199"]["Value"]
+        assert item["00081196"] == {"vr": "US", "Value": [0xB000]}
+        assert [one["00000902"]["Value"] for one in item["00741048"]["Value"]] == [
+            ["00080080: coerced"],
+            ["00100021: coerced"],
+        ]
+        (metadata,) = service.get(f"/studies/{STUDY}/metadata").json()
+        assert metadata["00080080"]["Value"] == ["Here"]
+        (original,) = metadata["04000561"]["Value"]
+        assert original["04000565"]["Value"] == ["COERCE"]
+        (before,) = original["04000550"]["Value"]
+        assert before == {"00080080": {"vr": "LO", "Value": ["There"]}, "00100021": {"vr": "LO"}}
+        assert service.get("/studies?IssuerOfPatientID=HOSP").status_code == 200
+        again = service.store(ds)
+        assert again.status_code == 200
+        assert "00081196" not in again.json()["00081199"]["Value"][0]
+        assert service.spooled() == []
+
+
+def test_the_study_that_the_uri_names_is_never_written_into_a_data_set(tmp_path: Path) -> None:
+    """STOW-07: Study Instance UID is not coerced; an instance of another study is refused."""
+    with serve(tmp_path, coerce=COERCE) as service:
+        answer = service.store(ct_slice(), path=f"/studies/{uid('another')}")
+        assert answer.status_code == 409
+        assert reasons(answer) == [0xA900]
+        assert stored(service) == 0

@@ -301,3 +301,22 @@ def test_an_object_of_many_frames_is_not_held_in_memory(door: Door) -> None:
     located = door.archive.find(ds.SOPInstanceUID)
     assert located is not None
     assert located.size > size
+
+
+def test_what_the_settings_coerce_is_stored_with_status_b000(open_door: OpenDoor) -> None:
+    """STOW-07: the warning names an element; the same again is a success; what others send stays as it is."""
+    door = open_door(coerce=[{"calling_aet": ["WIRE"], "replace": {"InstitutionName": "Here"}}])
+    ds, other = ct_slice(InstitutionName="There"), ct_slice(number=2, InstitutionName="There")
+    with door.wire((1, CT, (EXPLICIT,))) as wire:
+        assert sent(wire, ds) == 0xB000
+        assert sent(wire, ds) == 0
+        wire.release()
+    kept = dcmread(BytesIO(stored_bytes(door, ds.SOPInstanceUID)))
+    assert kept.InstitutionName == "Here"
+    (item,) = kept.OriginalAttributesSequence
+    assert (item.ModifyingSystem, item.SourceOfPreviousValues) == ("GANTRY", "WIRE")
+    assert item.ModifiedAttributesSequence[0].InstitutionName == "There"
+    with scu(door, (CT, EXPLICIT)) as association:
+        assert association.send_c_store(dcmread(BytesIO(part10_bytes(other)))).Status == 0
+    assert dcmread(BytesIO(stored_bytes(door, other.SOPInstanceUID))).InstitutionName == "There"
+    assert door.spool_files() == []
