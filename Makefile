@@ -2,7 +2,7 @@
 # make test      everything: the checks, then all tests on real servers (some of them: make test ARGS="-k stow")
 # make check     format, lint, strict types, import contract
 # make format    put the code into its format
-# make bench     the benchmarks
+# make bench     the benchmarks, into docs/performance.md (a look: make bench ARGS="--size small --out /tmp/bench")
 # make constraints  renew constraints.txt
 # make clean     remove what the above made; ./data stays
 #
