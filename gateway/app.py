@@ -15,7 +15,7 @@ import uvicorn
 from starlette.routing import BaseRoute, Mount, Router
 from starlette.types import ASGIApp
 
-from gateway import http, metrics, running, tasks
+from gateway import http, isolated, metrics, render, running, tasks
 from gateway.coerce import Coercer
 from gateway.delete import describe_again
 from gateway.dicomweb.catalogue import SERVICES as DICOMWEB
@@ -43,6 +43,8 @@ log = get_logger("app")
 
 COLLECT_EVERY = 60.0
 SWEEP_EVERY = 24 * 3600.0
+WARM_AFTER = 3.0
+"""Seconds after the start when decoders are started that no request has needed yet."""
 FILES = 4096
 """Open files that everything but associations may need: waiting connections, web requests, index, objects."""
 FILES_PER_ASSOCIATION = 4
@@ -82,6 +84,7 @@ def serve(settings: Settings) -> None:
     check_exposure(settings)
     Coercer.of(settings)  # says what is wrong with its rules before anything is opened
     _allow_files(settings)
+    isolated.configure(isolated.Limits(settings.decoders or None, settings.decoder_memory, settings.decoder_seconds))
     archive = open_from(settings)
     try:
         if archive.index.note(PENDING) is not None:
@@ -131,6 +134,8 @@ class Gateway:
         ready = f"gantry {gantry_version()} ready: {url} dimse {self._settings.aet}@{_joined(host, port)}"
         if dimse.tls_address is not None:
             ready += f" dimse-tls {self._settings.aet}@{_joined(*dimse.tls_address)}"
+        warmer = threading.Timer(WARM_AFTER, isolated.warm, render.WORKS)
+        warmer.daemon = True
         signal.signal(signal.SIGHUP, lambda _signal, _frame: dimse.reload_soon())
 
         def started() -> None:
@@ -140,6 +145,7 @@ class Gateway:
             stopper.start()
             keeper.start()
             workers.start()
+            warmer.start()
 
         server = _Server(_config(self._app(port), self._settings), started, self._stopping.set)
         try:
@@ -147,6 +153,7 @@ class Gateway:
         finally:
             running.withdraw(self._settings.data)
             self._stopping.set()
+            warmer.cancel()
             workers.stop(self._settings.grace)
             if stopper.is_alive():
                 stopper.join(self._settings.grace + 5)

@@ -31,4 +31,7 @@ TASKS_DONE = Counter("gantry_tasks_done", "Attempts at tasks, by kind and outcom
 GARBAGE_COLLECTED = Counter("gantry_garbage_collected", "Objects of deleted or superseded instances removed.")
 ORPHANS_REMOVED = Counter("gantry_orphans_removed", "Objects removed that nothing named.")
 RENDITIONS_MADE = Counter("gantry_renditions_made", "Renditions made because none was kept: transcodings, pictures.")
+DECODERS_KILLED = Counter(
+    "gantry_decoder_killed", "Decoder processes stopped or dead, by reason: oom, cpu, timeout, crash.", ("reason",)
+)
 DAMAGED = Counter("gantry_integrity_errors", "Objects found missing or damaged.")

@@ -141,6 +141,13 @@ class Settings(BaseSettings):
     derived_max_bytes: int = Field(
         4 * GIB, ge=0, description="Bytes of disk for what is made from objects: transcodings, pictures; 0 keeps none."
     )
+    decoders: int = Field(
+        0, ge=0, le=256, description="Processes that decode compressed pixels; 0: one for each processor, at least 2."
+    )
+    decoder_memory: int = Field(GIB, ge=1 << 20, description="Bytes of memory that decoding one frame may take.")
+    decoder_seconds: int = Field(
+        20, ge=1, description="Seconds of computing time that decoding one frame may take; three times that in all."
+    )
     empty_search: Literal[204, 200] = Field(204, description="Status of a search without results; 200 answers [].")
     search_scan_limit: int = Field(
         2000, ge=1, le=100_000, description="Data sets that one search may read for what the index does not hold."

@@ -12,7 +12,7 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from gateway.dicom import codecs
+from gateway.dicom import codecs, decoding
 from gateway.dicom.description import PixelDescription, PixelKind
 from gateway.dicom.uids import syntax
 from gateway.errors import NotRenderable
@@ -41,9 +41,10 @@ def decode_frame(data: bytes, description: PixelDescription, syntax_uid: str, *,
 
     Raises:
         NotRenderable: the frame is too short, damaged, or does not agree with the description; or no decoder for it.
+        Unavailable: all decoders are busy.
     """
     if syntax_uid in codecs.DECODED:
-        decoded = codecs.decode(data, description, syntax_uid, halvings=halvings)
+        decoded = decoding.decode(data, description, syntax_uid, halvings=halvings)
         if isinstance(decoded, codecs.Decoded):
             return decoded_values(decoded, description, syntax_uid)
         data = decoded

@@ -7,16 +7,32 @@ Presentation LUT shape; then region, viewport and encoding (PS3.18 8.3.5). Block
 from __future__ import annotations
 
 from gateway import retrieve
+from gateway.dicom.decoding import decode_here
 from gateway.dicom.header import Header
 from gateway.errors import NotRenderable
 from gateway.render.encode import FORMATS
 from gateway.render.parameters import load_tables
 from gateway.render.picture import draw, draw_thumbnail
+from gateway.render.reduced import reduce_here
 from gateway.render.view import MAX_PIXELS, Picture, View, Viewport
 from storage.archive import Archive
 from storage.records import Located
 
-__all__ = ["FORMATS", "MAX_PIXELS", "Picture", "View", "Viewport", "draw", "draw_thumbnail", "render", "thumbnail"]
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "WORKS",
+    "Picture",
+    "View",
+    "Viewport",
+    "draw",
+    "draw_thumbnail",
+    "render",
+    "thumbnail",
+]
+
+WORKS = (decode_here, reduce_here)
+"""What decoder processes should have loaded before the first picture is asked for."""
 
 
 def render(archive: Archive, located: Located, frame: int, view: View, media_type: str = "image/jpeg") -> Picture:
