@@ -32,6 +32,7 @@ from gateway.logs import get_logger
 from gateway.rebuild import PENDING
 from gateway.settings import BadSettings, Settings, check_exposure, split_address
 from gateway.tasks import Handler, Outcome
+from gateway.thumbnails import Thumbnails
 from gateway.ui.routes import routes as ui_routes
 from gateway.uploads import Uploads
 from gateway.workers import Workers
@@ -121,6 +122,7 @@ class Gateway:
         feed = Feed(self._archive, self._settings)
         feed.start()
         workers = Workers(self._archive, handlers(self._archive, self._settings), feed.advance)
+        thumbnails = Thumbnails(self._archive, self._settings)
         listener = _listen(self._settings.http)
         try:
             dimse = DimseServer(self._archive, self._settings)
@@ -145,6 +147,7 @@ class Gateway:
             stopper.start()
             keeper.start()
             workers.start()
+            thumbnails.start()
             warmer.start()
 
         server = _Server(_config(self._app(port), self._settings), started, self._stopping.set)
@@ -154,6 +157,7 @@ class Gateway:
             running.withdraw(self._settings.data)
             self._stopping.set()
             warmer.cancel()
+            thumbnails.stop()
             workers.stop(self._settings.grace)
             if stopper.is_alive():
                 stopper.join(self._settings.grace + 5)

@@ -21,15 +21,16 @@ from gateway.errors import NotFound, NotRenderable
 from gateway.http.bodies import Flowing, Known, settle
 from gateway.http.identity import caller_of
 from gateway.http.ranges import IMMUTABLE, REVALIDATE, Representation, etag_of, not_modified
-from gateway.render import View
+from gateway.render import Picture, View
+from gateway.render.representative import representative
 from gateway.settings import Settings
 from storage.archive import Archive
 from storage.records import Located
 
 ENCAPSULATED_DOCUMENT = "00420011"
 ENCAPSULATED_CLASSES = "1.2.840.10008.5.1.4.1.1.104."
-PICTURE_FORM = "1"
-"""Raised when the same stored bytes give another picture than before."""
+DESCRIBED = "Gantry-Rendering"
+"""Header that says what a picture shows: `renderer="2", frame=1, window="40,400,linear", source=image`."""
 
 Frames = Sequence[tuple[Located, int]]
 
@@ -85,7 +86,7 @@ class Render:
     ) -> Representation:
         """The picture of one frame, in a View or as a thumbnail of a size."""
         located, frame = chosen
-        etag = etag_of("picture", PICTURE_FORM, located.digest, str(frame), repr(how), offer.media_type)
+        etag = etag_of("picture", render.VERSION, located.digest, str(frame), repr(how), offer.media_type)
         headers["Cache-Control"] = IMMUTABLE if where.sop_uid is not None else REVALIDATE
         if not_modified(request.headers, f'"{etag}"'):
             return Representation(Known([]), offer.media_type, etag, headers)
@@ -95,6 +96,7 @@ class Render:
             picture = render.render(self.archive, located, frame, how, offer.media_type)
         else:
             picture = render.thumbnail(self.archive, located, frame, how, offer.media_type)
+        headers[DESCRIBED] = described(picture, frame)
         return Representation(Known([picture.data]), picture.media_type, etag, headers)
 
     def _several(
@@ -102,7 +104,7 @@ class Render:
     ) -> Representation:
         """One part for each frame, in order (RP-09), made while they are sent."""
         numbers = [f"{located.digest} {frame}" for located, frame in frames]
-        identity = ("pictures", PICTURE_FORM, where.url, repr(view), offer.media_type, *numbers)
+        identity = ("pictures", render.VERSION, where.url, repr(view), offer.media_type, *numbers)
         etag, boundary = etag_of(*identity), multipart.boundary_of(*identity)
         media_type = multipart.content_type(offer.media_type, boundary)
         headers["Cache-Control"] = REVALIDATE
@@ -147,14 +149,11 @@ class Render:
         return where, retrieve.find(self.archive, caller_of(request.scope), *where.uids)
 
 
-def representative(found: Sequence[Located]) -> tuple[Located, int]:
-    """The instance and the frame (1-based) whose picture stands for all of them. Raises NotRenderable."""
-    middle = len(found) // 2
-    for position in sorted(range(len(found)), key=lambda position: abs(position - middle)):
-        located = found[position]
-        if located.frames is not None:
-            return located, (retrieve.frame_table(located).count + 1) // 2
-    raise NotRenderable("nothing here has a picture")
+def described(picture: Picture, frame: int) -> str:
+    """The renderer's version, the frame (1-based), the window and where that is from; the last two not for colour."""
+    window, _, source = picture.window.partition("; ")
+    shown = f', window="{window}", {source}' if window else ""
+    return f'renderer="{render.VERSION}", frame={frame}{shown}'
 
 
 def _frames(request: Request, found: Sequence[Located]) -> Frames:

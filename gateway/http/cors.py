@@ -17,7 +17,8 @@ ALLOWED_HEADERS = (
 )
 EXPOSED_HEADERS = (
     "Content-Type, Content-Length, Content-Range, Content-Location, Content-Encoding, Accept-Ranges, ETag, "
-    "Last-Modified, Location, Warning, Retry-After, X-Total-Count, Server-Timing, WWW-Authenticate, X-Request-Id"
+    "Last-Modified, Location, Warning, Retry-After, X-Total-Count, Server-Timing, "
+    "Gantry-Rendering, WWW-Authenticate, X-Request-Id"
 )
 MAX_AGE_SECONDS = 3600
 

@@ -11,6 +11,7 @@ from gateway.dicom.decoding import decode_here
 from gateway.dicom.header import Header
 from gateway.errors import NotRenderable
 from gateway.render.encode import FORMATS
+from gateway.render.kept import VERSION, keep
 from gateway.render.parameters import load_tables
 from gateway.render.picture import draw, draw_thumbnail
 from gateway.render.reduced import reduce_here
@@ -21,6 +22,7 @@ from storage.records import Located
 __all__ = [
     "FORMATS",
     "MAX_PIXELS",
+    "VERSION",
     "WORKS",
     "Picture",
     "View",
@@ -36,16 +38,21 @@ WORKS = (decode_here, reduce_here)
 
 
 def render(archive: Archive, located: Located, frame: int, view: View, media_type: str = "image/jpeg") -> Picture:
-    """The picture of frame `frame` (1-based) of a stored instance.
+    """The picture of frame `frame` (1-based) of a stored instance, made now or kept since it was made before.
 
     Raises:
         NotFound: there is no such frame.
         NotRenderable: the instance has no picture (a report, a waveform, a video), or its pixels cannot be decoded.
         BadRequest: the viewport lies outside the image, or asks for more than `MAX_PIXELS` pixels.
         NotAcceptable: `media_type` is none of `FORMATS`.
+        Unavailable: too much is being made at this moment.
     """
-    header = _header(archive, located)
-    return draw(header, _frame(archive, located, frame), frame, view, media_type)
+
+    def make() -> Picture:
+        header = _header(archive, located)
+        return draw(header, _frame(archive, located, frame), frame, view, media_type)
+
+    return keep(archive, located, f"frame {frame} {view!r}", media_type, make)
 
 
 def thumbnail(
@@ -55,8 +62,12 @@ def thumbnail(
 
     Raises as `render` does.
     """
-    header = _header(archive, located)
-    return draw_thumbnail(header, _frame(archive, located, frame), frame, size, media_type)
+
+    def make() -> Picture:
+        header = _header(archive, located)
+        return draw_thumbnail(header, _frame(archive, located, frame), frame, size, media_type)
+
+    return keep(archive, located, f"thumbnail {frame} {size!r}", media_type, make)
 
 
 def _header(archive: Archive, located: Located) -> Header:

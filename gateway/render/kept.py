@@ -1,0 +1,42 @@
+"""Finished pictures, kept under `derived/`: a picture that was made before costs as much as a frame that is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO
+
+import orjson
+
+from gateway import renditions
+from gateway.errors import Unavailable
+from gateway.render.view import Picture
+from storage.archive import Archive
+from storage.records import Located
+
+VERSION = "2"
+"""Of the renderer: raised when the same stored bytes and parameters give another picture than before."""
+
+
+def keep(archive: Archive, located: Located, what: str, media_type: str, make: Callable[[], Picture]) -> Picture:
+    """The picture of an instance that `what` describes, whole and unambiguous; made by `make` if it is not kept.
+
+    All who ask for it while it is being made share it. Raises what `make` raises; Unavailable.
+    """
+
+    made: list[Picture] = []
+
+    def write(out: BinaryIO) -> None:
+        picture = make()
+        made.append(picture)
+        facts = {"width": picture.width, "height": picture.height, "window": picture.window}
+        out.write(orjson.dumps(facts) + b"\n" + picture.data)
+
+    key = f"{located.digest} picture {VERSION} {media_type} {what}"
+    try:
+        kept = renditions.get(archive, key, write)
+    except Unavailable:
+        if made:
+            return made[0]  # there is no room to keep it: no reason not to show it
+        raise
+    facts, _, data = renditions.read(kept).partition(b"\n")
+    return Picture(data, media_type, **orjson.loads(facts))
