@@ -84,8 +84,14 @@ def _metadata(name: str) -> Operation:
 
 
 def _rendered(name: str) -> Operation:
-    types = (*_PICTURES, *(related(one) for one in _PICTURES), "application/pdf", "video/mp4", "video/mpeg")
-    text = "Retrieve a picture of it, or (multipart) one of each frame."
+    texts = ("text/html", "text/plain", "text/xml", "image/svg+xml")
+    whole = (*texts, *(related(one) for one in texts), "application/pdf", "video/mp4", "video/mpeg", "video/H265")
+    types = (*_PICTURES, "image/webp", *(related(one) for one in _PICTURES), *(() if name == "frames" else whole))
+    text = (
+        "Retrieve a picture of it, or (multipart) one of each frame; reports as text, documents and videos as stored."
+    )
+    if name == "frames":
+        text = "Retrieve a picture of it, or (multipart) one of each frame."
     return Operation("GET", f"rendered.{name}", text, types, query=_RENDERING, statuses=_BYTES)
 
 

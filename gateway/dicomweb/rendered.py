@@ -1,7 +1,8 @@
 """Rendered and thumbnail resources (PS3.18 10.4.1.1.3, 10.4.3.3.4) at study, series, instance and frame level.
 
 Where one picture is asked of many (NEG-12 would answer 406, viewers expect a picture), the one in the middle stands for
-all of them: the middle frame of the instance with frames nearest to the middle. `multipart/related` gets every frame.
+all of them: the middle frame of the instance with frames nearest to the middle. `multipart/related` gets every frame,
+and of what is no image each instance in a type that is acceptable for it (NEG-07).
 """
 
 from __future__ import annotations
@@ -11,28 +12,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from starlette.requests import Request
 
 from gateway import render, retrieve
-from gateway.dicom.uids import SYNTAXES
 from gateway.dicomweb import multipart, offers
-from gateway.dicomweb.media_types import Offer, negotiate
+from gateway.dicomweb.media_types import MediaRange, Offer, choose, negotiate, not_acceptable
 from gateway.dicomweb.render_parameters import ANNOTATION_UNSUPPORTED, annotations_of, size_of, view_of
+from gateway.dicomweb.renderings import PICTURE_TYPES, Unit, body_of, content_type, own_headers, types_of, units_of
 from gateway.dicomweb.resources import Target, frame_numbers, instance_url, parameters, target, tries
-from gateway.dicomweb.safety import safe_headers, safe_type
+from gateway.dicomweb.safety import safe_headers
 from gateway.errors import NotFound, NotRenderable
 from gateway.http.bodies import Flowing, Known, settle
 from gateway.http.identity import caller_of
 from gateway.http.ranges import IMMUTABLE, REVALIDATE, Representation, etag_of, not_modified
-from gateway.render import Picture, View
+from gateway.render import Picture, View, others
+from gateway.render.animation import ANIMATED
+from gateway.render.icon import icon
+from gateway.render.kinds import Kind, kind_of
 from gateway.render.representative import representative
 from gateway.settings import Settings
 from storage.archive import Archive
 from storage.records import Located
 
-ENCAPSULATED_DOCUMENT = "00420011"
-ENCAPSULATED_CLASSES = "1.2.840.10008.5.1.4.1.1.104."
 DESCRIBED = "Gantry-Rendering"
 """Header that says what a picture shows: `renderer="2", frame=1, window="40,400,linear", source=image`."""
 
-Frames = Sequence[tuple[Located, int]]
+ICON = "there is no picture of it; this is a neutral icon"
+LEFT_OUT = "{} of {} renderings are in no acceptable media type and are left out"
+
+Chosen = Sequence[tuple[Unit, str]]
+"""What is rendered, and the media type of each."""
 
 
 class Render:
@@ -47,33 +53,54 @@ class Render:
         asked = parameters(request)
         view = view_of(asked)
         where, found = self._find(request)
-        if where.sop_uid is not None and (document := self.document(found[0])) is not None:
-            negotiate(tries(request, asked), [Offer(document[1])], found[0].transfer_syntax_uid)
-            return self.as_is(request, where, found[0], *document)
-        frames = _frames(request, found)
-        offered = offers.rendered(several=len(frames) > 1)
-        offer = negotiate(tries(request, asked), offered, found[0].transfer_syntax_uid)
+        accepted, stored = tries(request, asked), found[0].transfer_syntax_uid
+        units = self._units(request, found)
+        if not units:
+            raise NotRenderable("nothing here has a picture")
         headers = {"Content-Location": where.url}
         unsupported = annotations_of(asked)
         if unsupported:
             headers["Warning"] = f"299 {where.root}: {ANNOTATION_UNSUPPORTED.format(','.join(unsupported))}"
-        if offer.multipart:
-            return self._several(request, where, frames, view, offer, headers)
-        if "frames" not in request.path_params:
-            frames = [representative(found)]
-        return self.one(request, frames[0], offer, headers, where, view)
+        if where.sop_uid is not None and len(units) == 1 and units[0].frame is None:
+            offer = negotiate(accepted, _offers(units[0].types, units[0].types), stored)
+            if not offer.multipart:
+                return self.whole(request, where, units[0], view, offer.media_type, headers)
+        else:
+            # One picture for all where there are pictures; text and drawings of several instances as multipart only.
+            frames = [unit for unit in units if unit.frame is not None]
+            every = tuple(dict.fromkeys(name for unit in units for name in unit.types))
+            offered = _offers(PICTURE_TYPES if frames else (), every if len(units) > 1 or not frames else ())
+            offer = negotiate(accepted, offered, stored)
+            if not offer.multipart and len(frames) > 1 and "frames" not in request.path_params:
+                if where.sop_uid is not None and offer.media_type in ANIMATED:
+                    return self.animation(request, found[0], view, offer.media_type, headers)
+                frames = [Unit(*representative(found), PICTURE_TYPES)]
+            if not offer.multipart:
+                unit = frames[0]
+                return self.one(request, (unit.located, unit.frame or 1), offer, headers, where, view)
+        return self._several(request, where, units, view, accepted, headers)
 
     def thumbnail(self, request: Request) -> Representation:
-        """The four with `/thumbnail` (WADO-07); `viewport` gives its size."""
+        """The four with `/thumbnail` (WADO-07); `viewport` gives its size. A neutral icon where there is no picture."""
         asked = parameters(request)
         size = size_of(asked)
         where, found = self._find(request)
         offer = negotiate(tries(request, asked), offers.rendered(several=False), found[0].transfer_syntax_uid)
+        if "frames" in request.path_params:
+            unit = _named(request, found[0])[0]
+            chosen = (unit.located, unit.frame or 1)
+        else:
+            drawn = next((one for one in found if kind_of(one) is Kind.WAVEFORM), None)
+            try:
+                chosen = representative(found)
+            except NotRenderable:
+                if drawn is None:
+                    return self._icon(where, offer, size)
+                chosen = (drawn, 0)
         try:
-            chosen = _frames(request, found)[0] if "frames" in request.path_params else representative(found)
             return self.one(request, chosen, offer, {}, where, size)
-        except NotRenderable as error:
-            raise NotFound(f"there is no thumbnail: {error}") from error
+        except NotRenderable:
+            return self._icon(where, offer, size)
 
     def one(
         self,
@@ -84,7 +111,7 @@ class Render:
         where: Target,
         how: View | tuple[int, int],
     ) -> Representation:
-        """The picture of one frame, in a View or as a thumbnail of a size."""
+        """The picture of one frame, in a View or as a thumbnail of a size; frame 0 is the drawing of a waveform."""
         located, frame = chosen
         etag = etag_of("picture", render.VERSION, located.digest, str(frame), repr(how), offer.media_type)
         headers["Cache-Control"] = IMMUTABLE if where.sop_uid is not None else REVALIDATE
@@ -94,19 +121,69 @@ class Render:
             return Representation(Flowing(iter(())), offer.media_type, etag, headers)
         if isinstance(how, View):
             picture = render.render(self.archive, located, frame, how, offer.media_type)
+        elif frame == 0:
+            picture = others.waveform_thumbnail(self.archive, located, how, offer.media_type)
         else:
             picture = render.thumbnail(self.archive, located, frame, how, offer.media_type)
         headers[DESCRIBED] = described(picture, frame)
         return Representation(Known([picture.data]), picture.media_type, etag, headers)
 
-    def _several(
-        self, request: Request, where: Target, frames: Frames, view: View, offer: Offer, headers: dict[str, str]
+    def animation(
+        self, request: Request, located: Located, view: View, media_type: str, headers: dict[str, str]
     ) -> Representation:
-        """One part for each frame, in order (RP-09), made while they are sent."""
-        numbers = [f"{located.digest} {frame}" for located, frame in frames]
-        identity = ("pictures", render.VERSION, where.url, repr(view), offer.media_type, *numbers)
+        """All frames of an instance as one moving picture (RT-02)."""
+        etag = etag_of("animation", render.VERSION, located.digest, repr(view), media_type)
+        headers["Cache-Control"] = IMMUTABLE
+        if not_modified(request.headers, f'"{etag}"'):
+            return Representation(Known([]), media_type, etag, headers)
+        if request.method == "HEAD":
+            return Representation(Flowing(iter(())), media_type, etag, headers)
+        data = others.animation(self.archive, located, view, media_type).data
+        return Representation(Known([data]), media_type, etag, headers)
+
+    def whole(
+        self, request: Request, where: Target, unit: Unit, view: View, media_type: str, headers: Mapping[str, str]
+    ) -> Representation:
+        """An instance that is no image: a stored document or video as it is, a report or waveform as it is made."""
+        kind = kind_of(unit.located)
+        if kind in (Kind.VIDEO, Kind.DOCUMENT):
+            return self.as_is(where, unit, media_type)
+        sent = {"Cache-Control": IMMUTABLE, **headers, **own_headers(media_type)}
+        how = repr(view) if kind is Kind.WAVEFORM else ""
+        etag = etag_of("whole", render.VERSION, unit.located.digest, how, media_type)
+        if not_modified(request.headers, f'"{etag}"'):
+            return Representation(Known([]), content_type(media_type), etag, sent)
+        body = body_of(self.archive, unit, view, media_type)
+        assert isinstance(body, bytes)
+        return Representation(Known([body]), content_type(media_type), etag, sent)
+
+    def as_is(self, where: Target, unit: Unit, media_type: str) -> Representation:
+        """A document or video as it was stored; ranges let a player seek."""
+        blob = body_of(self.archive, unit, View(), media_type)
+        assert not isinstance(blob, bytes)
+        headers = {"Cache-Control": IMMUTABLE, "Content-Location": where.url, **safe_headers(media_type)}
+        return Representation(Known([blob]), media_type, etag_of("rendered", blob.etag), headers)
+
+    def _several(
+        self,
+        request: Request,
+        where: Target,
+        units: Sequence[Unit],
+        view: View,
+        accepted: Sequence[Sequence[MediaRange]],
+        headers: dict[str, str],
+    ) -> Representation:
+        """One part for each rendering, in order (RP-09), each in a type that is acceptable for it, made while sent."""
+        chosen = _choose_each(units, accepted)
+        if not chosen:
+            raise not_acceptable([Offer(name, True) for unit in units for name in unit.types])
+        if len(chosen) < len(units):
+            warning = f"299 {where.root}: {LEFT_OUT.format(len(units) - len(chosen), len(units))}"
+            headers["Warning"] = ", ".join(filter(None, (headers.get("Warning"), warning)))
+        names = [f"{unit.located.digest} {unit.frame} {media_type}" for unit, media_type in chosen]
+        identity = ("pictures", render.VERSION, where.url, repr(view), *names)
         etag, boundary = etag_of(*identity), multipart.boundary_of(*identity)
-        media_type = multipart.content_type(offer.media_type, boundary)
+        media_type = multipart.content_type(chosen[0][1], boundary)
         headers["Cache-Control"] = REVALIDATE
         body: Known | Flowing
         if not_modified(request.headers, f'"{etag}"'):
@@ -114,35 +191,34 @@ class Render:
         elif request.method == "HEAD":
             body = Flowing(iter(()))
         else:
-            body = settle(multipart.flow(self._pictures(where.root, frames, view, offer), boundary))
+            body = settle(multipart.flow(self._parts(where.root, chosen, view), boundary))
         return Representation(body, media_type, etag, headers)
 
-    def _pictures(self, root: str, frames: Frames, view: View, offer: Offer) -> Iterator[multipart.Part]:
-        for located, frame in frames:
-            picture = render.render(self.archive, located, frame, view, offer.media_type)
+    def _parts(self, root: str, chosen: Chosen, view: View) -> Iterator[multipart.Part]:
+        for unit, media_type in chosen:
+            located = unit.located
             url = instance_url(root, located.study_uid, located.series_uid, located.sop_uid)
-            yield multipart.Part(picture.media_type, f"{url}/frames/{frame}", picture.data)
+            location = url if unit.frame is None else f"{url}/frames/{unit.frame}"
+            yield multipart.Part(content_type(media_type), location, body_of(self.archive, unit, view, media_type))
 
-    def document(self, located: Located) -> tuple[str, str] | None:
-        """Bulk data path and media type of what is its own rendering: an encapsulated document, a video."""
-        if located.sop_class_uid.startswith(ENCAPSULATED_CLASSES):
-            return ENCAPSULATED_DOCUMENT, safe_type(
-                retrieve.bulk(self.archive, located, ENCAPSULATED_DOCUMENT).media_type
-            )
-        facts = SYNTAXES.get(located.transfer_syntax_uid)
-        if facts is not None and facts.video and located.frames is not None:
-            return "7FE00010", offers.BULK_TYPES[located.transfer_syntax_uid][0]
-        return None
+    def _units(self, request: Request, found: Sequence[Located]) -> list[Unit]:
+        """What there is to be rendered. Raises NotFound for a frame that is none."""
+        if "frames" in request.path_params:
+            return _named(request, found[0])
+        return [unit for located in found for unit in units_of(self.archive, located)]
 
-    def as_is(self, request: Request, where: Target, located: Located, path: str, media_type: str) -> Representation:
-        """A document or video as it was stored; ranges let a player seek."""
-        bulk = retrieve.bulk(self.archive, located, path)
-        headers: Mapping[str, str] = {
-            "Cache-Control": IMMUTABLE,
-            "Content-Location": where.url,
-            **safe_headers(media_type),
-        }
-        return Representation(Known([bulk.blob]), media_type, etag_of("rendered", bulk.blob.etag), headers)
+    def _icon(self, where: Target, offer: Offer, size: tuple[int, int]) -> Representation:
+        """It may be replaced by a picture one day, so it is not immutable."""
+        headers = {"Cache-Control": REVALIDATE, "Warning": f"299 {where.root}: {ICON}"}
+        picture = icon(size, offer.media_type)
+        etag = etag_of("icon", render.VERSION, repr(size), offer.media_type)
+        return Representation(Known([picture.data]), picture.media_type, etag, headers)
+
+    def whole_unit(self, located: Located) -> Unit | None:
+        """The instance as a whole, where that is how it is rendered: no image, but something else to be shown."""
+        kind = kind_of(located)
+        types = () if kind is Kind.FRAMES else types_of(self.archive, located, kind)
+        return Unit(located, None, types) if types else None
 
     def _find(self, request: Request) -> tuple[Target, tuple[Located, ...]]:
         where = target(request, self.settings.public_url)
@@ -156,22 +232,30 @@ def described(picture: Picture, frame: int) -> str:
     return f'renderer="{render.VERSION}", frame={frame}{shown}'
 
 
-def _frames(request: Request, found: Sequence[Located]) -> Frames:
-    """Every frame that is asked for. Raises NotFound for a number that is none, NotRenderable when there are none."""
-    if "frames" in request.path_params:
-        numbers = frame_numbers(request.path_params["frames"])
-        if found[0].frames is None:
-            raise NotRenderable("the instance has no frames")
-        table = retrieve.frame_table(found[0])
-        for number in numbers:
-            table.span(number)
-        return [(found[0], number) for number in numbers]
-    every = [
-        (located, number)
-        for located in found
-        if located.frames is not None
-        for number in range(1, retrieve.frame_table(located).count + 1)
-    ]
-    if not every:
-        raise NotRenderable("nothing here has a picture")
-    return every
+def _named(request: Request, located: Located) -> list[Unit]:
+    """The frames in the path. Raises NotFound for a number that is none."""
+    numbers = frame_numbers(request.path_params["frames"])
+    if located.frames is None:
+        raise NotFound("the instance has no frames")
+    table = retrieve.frame_table(located)
+    for number in numbers:
+        table.span(number)
+    return [Unit(located, number, PICTURE_TYPES) for number in numbers]
+
+
+def _offers(single: Sequence[str], several: Sequence[str]) -> list[Offer]:
+    return [*(Offer(name) for name in single), *(Offer(name, multipart=True) for name in several)]
+
+
+def _choose_each(units: Sequence[Unit], accepted: Sequence[Sequence[MediaRange]]) -> list[tuple[Unit, str]]:
+    """The media type of each rendering; those that none is acceptable for are left out."""
+    known: dict[tuple[str, ...], str | None] = {}
+    chosen = []
+    for unit in units:
+        if unit.types not in known:
+            offer = choose(accepted, _offers((), unit.types))
+            known[unit.types] = offer.media_type if offer is not None else None
+        media_type = known[unit.types]
+        if media_type is not None:
+            chosen.append((unit, media_type))
+    return chosen

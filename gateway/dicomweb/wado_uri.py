@@ -21,6 +21,7 @@ from gateway.http.failures import Failure
 from gateway.http.identity import caller_of
 from gateway.http.ranges import Representation
 from gateway.render import MAX_PIXELS, View, Viewport
+from gateway.render.animation import ANIMATED
 from gateway.settings import Settings
 from storage.archive import Archive
 from storage.records import Located
@@ -54,8 +55,8 @@ class UriService:
         _check_together(asked)
         caller = caller_of(request.scope)
         (located,) = retrieve.find(self.archive, caller, *where.uids)
-        own = self.pictures.document(located)
-        offered = [Offer(own[1])] if own is not None else [*offers.rendered(several=False)]
+        own = self.pictures.whole_unit(located)
+        offered = [Offer(name) for name in own.types] if own is not None else [*offers.rendered(several=False)]
         offered.append(Offer(offers.FILE))
         accepted = [wanted] if wanted else tries(request, ())
         offer = choose(accepted, offered)
@@ -66,7 +67,8 @@ class UriService:
         if "transferSyntax" in asked:
             raise BadRequest("transferSyntax", "transferSyntax goes with contentType=application/dicom only")
         if own is not None:
-            return self.pictures.as_is(request, where, located, *own)
+            headers = {"Content-Location": where.url}
+            return self.pictures.whole(request, where, own, self._view(located, asked), offer.media_type, headers)
         return self._picture(request, located, where, asked, offer)
 
     def _file(self, request: Request, located: Located, where: Target, asked: Asked) -> Representation:
@@ -96,6 +98,9 @@ class UriService:
         unsupported = annotations_of([("annotation", text) for text in _annotation(asked)])
         if unsupported:
             headers["Warning"] = f"299 {where.root}: {ANNOTATION_UNSUPPORTED.format(','.join(unsupported))}"
+        if count > 1 and "frameNumber" not in asked and offer.media_type in ANIMATED:
+            headers["Content-Location"] = where.url
+            return self.pictures.animation(request, located, view, offer.media_type, headers)
         return self.pictures.one(request, (located, number), offer, headers, where, view)
 
     def _view(self, located: Located, asked: Asked) -> View:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from gateway import retrieve
 from gateway.dicom.decoding import decode_here
-from gateway.dicom.header import Header
 from gateway.errors import NotRenderable
 from gateway.render.encode import FORMATS
 from gateway.render.kept import VERSION, keep
-from gateway.render.parameters import load_tables
+from gateway.render.others import in_scale
 from gateway.render.picture import draw, draw_thumbnail
 from gateway.render.reduced import reduce_here
+from gateway.render.source import header_of
 from gateway.render.view import MAX_PIXELS, Picture, View, Viewport
 from storage.archive import Archive
 from storage.records import Located
@@ -49,8 +49,9 @@ def render(archive: Archive, located: Located, frame: int, view: View, media_typ
     """
 
     def make() -> Picture:
-        header = _header(archive, located)
-        return draw(header, _frame(archive, located, frame), frame, view, media_type)
+        header = header_of(archive, located)
+        scaled = in_scale(archive, located, header, view)
+        return draw(header, _frame(archive, located, frame), frame, scaled, media_type)
 
     return keep(archive, located, f"frame {frame} {view!r}", media_type, make)
 
@@ -64,25 +65,10 @@ def thumbnail(
     """
 
     def make() -> Picture:
-        header = _header(archive, located)
+        header = header_of(archive, located)
         return draw_thumbnail(header, _frame(archive, located, frame), frame, size, media_type)
 
     return keep(archive, located, f"thumbnail {frame} {size!r}", media_type, make)
-
-
-def _header(archive: Archive, located: Located) -> Header:
-    """The header, with the long tables that a reader of headers leaves out: 65,536 entries have 131,072 bytes."""
-    header = retrieve.header(archive, located)
-
-    def read(offset: int, length: int) -> bytes:
-        if header.inflated is not None:
-            header.inflated.seek(offset)
-            return header.inflated.read(length)
-        with retrieve.reading():
-            return archive.read(located, offset, length)
-
-    load_tables(header, read)
-    return header
 
 
 def _frame(archive: Archive, located: Located, frame: int) -> bytes:

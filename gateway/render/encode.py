@@ -21,6 +21,9 @@ FORMATS = {
 _SHARP_COLOUR = 80
 """From this quality on JPEG keeps full colour resolution: coloured text and graphics stay readable."""
 
+_WITH_ALPHA = frozenset({"PNG", "WEBP"})
+"""Formats that keep transparency; the others get a black ground."""
+
 
 def fit(width: float, height: float, max_width: int, max_height: int) -> tuple[int, int]:
     """The largest size in whole pixels with this aspect within these bounds; at least one pixel each way."""
@@ -82,6 +85,10 @@ def encode(image: Image.Image, media_type: str, quality: int) -> bytes:
     name = FORMATS.get(media_type)
     if name is None:
         raise NotAcceptable(f"{media_type} cannot be made", tuple(FORMATS))
+    if image.mode == "RGBA" and name not in _WITH_ALPHA:
+        ground = Image.new("RGB", image.size)
+        ground.paste(image, mask=image.getchannel("A"))
+        image = ground
     out = BytesIO()
     if name == "JPEG":
         subsampling = 0 if quality >= _SHARP_COLOUR else 2

@@ -11,13 +11,17 @@ from gateway.dicom.description import PixelDescription, PixelKind
 from gateway.dicom.header import Header
 from gateway.dicom.pixels import DecodedFrame, decode_frame
 from gateway.render.colour import to_rgb
+from gateway.render.dose import dose_image
 from gateway.render.encode import encode, fit, show
 from gateway.render.grey import Grey
+from gateway.render.kinds import RT_DOSE, SEGMENTATIONS
+from gateway.render.labels import label_image
 from gateway.render.lut import Lut
 from gateway.render.parameters import aspect_of, grey_of, palette_of, supplemental_palette_of
 from gateway.render.reduced import decode_reduced
 from gateway.render.view import Picture, View, Viewport
 
+_SOP_CLASS = 0x00080016
 _THUMBNAIL_QUALITY = 80
 _OVERSAMPLING = 3
 """A thumbnail is averaged down from at least this many decoded pixels for each of its own, each way."""
@@ -25,7 +29,7 @@ _OVERSAMPLING = 3
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A frame as 8-bit pixels, not yet cut or scaled, and the window it is shown in."""
+    """A frame as 8-bit pixels, and the window it is shown in."""
 
     image: Image.Image
     window: str
@@ -39,11 +43,17 @@ def draw(header: Header, data: bytes, frame: int, view: View, media_type: str) -
         BadRequest: the viewport asks for what cannot be.
         NotAcceptable: no such media type.
     """
+    shown = compose(header, data, frame, view)
+    image = shown.image
+    return Picture(encode(image, media_type, view.quality), media_type, image.width, image.height, shown.window)
+
+
+def compose(header: Header, data: bytes, frame: int, view: View) -> Shown:
+    """The picture as `draw` makes it, cut and scaled, but not yet encoded."""
     description = PixelDescription.from_header(header)
     decoded = decode_frame(data, description, header.meta.transfer_syntax_uid)
     shown = _shown(header, description, decoded, frame, view)
-    image = show(shown.image, view.viewport, aspect_of(header, frame))
-    return Picture(encode(image, media_type, view.quality), media_type, image.width, image.height, shown.window)
+    return Shown(show(shown.image, view.viewport, aspect_of(header, frame)), shown.window)
 
 
 def draw_thumbnail(header: Header, data: bytes, frame: int, size: tuple[int, int], media_type: str) -> Picture:
@@ -71,6 +81,12 @@ def draw_thumbnail(header: Header, data: bytes, frame: int, size: tuple[int, int
 
 def _shown(header: Header, description: PixelDescription, decoded: DecodedFrame, frame: int, view: View) -> Shown:
     pixels, photometric = decoded.pixels, decoded.photometric_interpretation
+    sop_class = header.text(_SOP_CLASS)
+    if sop_class in SEGMENTATIONS and description.samples_per_pixel == 1:
+        return Shown(label_image(header, description, frame, pixels), "")
+    if sop_class == RT_DOSE and description.samples_per_pixel == 1:
+        heat, dose = dose_image(header, pixels, view.asked_window() if view.window else None)
+        return Shown(heat, _describe(dose))
     if description.samples_per_pixel == 3:
         return Shown(Image.fromarray(to_rgb(pixels, photometric, description.bits_stored)), "")
     if photometric == "PALETTE COLOR":

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gateway import retrieve
 from gateway.errors import NotRenderable
+from gateway.render.kinds import Kind, kind_of
 from storage.records import Located
 
 
@@ -17,6 +18,6 @@ def representative(found: Sequence[Located]) -> tuple[Located, int]:
     middle = len(found) // 2
     for position in sorted(range(len(found)), key=lambda position: abs(position - middle)):
         located = found[position]
-        if located.frames is not None:
+        if kind_of(located) is Kind.FRAMES:
             return located, (retrieve.frame_table(located).count + 1) // 2
     raise NotRenderable("nothing here has a picture")

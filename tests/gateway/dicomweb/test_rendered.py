@@ -23,7 +23,7 @@ PAGE = pdf("page", document=b"<script>", MIMETypeOfEncapsulatedDocument="text/ht
 FILM_BYTES = b"\0\0\0\x18ftypmp42" + b"film" * 5000
 FILM = encapsulated(color("film", frames=2), [FILM_BYTES], photometric="YBR_PARTIAL_420")
 JUNK = encapsulated(ct_slice("junk"), [b"\xff\x4f\xff\x51 is no codestream"])
-REPORT = report("report")
+PLAN = report("plan", SOPClassUID="1.2.840.10008.5.1.4.1.1.481.5", Modality="RTPLAN", ContentSequence=None)
 BROWSER = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 
 
@@ -52,7 +52,7 @@ def filled(shared: Service) -> Iterator[Service]:
         PAGE,
         part10_bytes(FILM, MPEG4HP41),
         part10_bytes(JUNK, JPEG2000Lossless),
-        REPORT,
+        PLAN,
     )
     assert answer.status_code == 200, answer.text
     yield shared
@@ -184,21 +184,28 @@ def test_a_thumbnail_has_the_size_asked_for(filled: Service) -> None:
     assert filled.get(f"{url(WIDE)}/thumbnail?viewport=40,40,0,0,5,5").status_code == 400
 
 
-@pytest.mark.parametrize("ds", [REPORT, JUNK])
+@pytest.mark.parametrize("ds", [PLAN, JUNK])
 def test_what_has_no_picture(filled: Service, ds: Dataset) -> None:
-    """viewers.md: never 500."""
+    """IMG-22: 406, and a neutral icon as thumbnail that says what it is; never 500."""
     for level in (1, 2, 3):
         assert filled.get(f"{url(ds, level)}/rendered").status_code == 406
-        assert filled.get(f"{url(ds, level)}/thumbnail").status_code == 404
+        answer = filled.get(f"{url(ds, level)}/thumbnail?viewport=80,60")
+        assert (picture(answer).format, picture(answer).size) == ("JPEG", (60, 60))
+        assert answer.headers["warning"].endswith("there is no picture of it; this is a neutral icon")
+        assert answer.headers["cache-control"] == "private, no-cache"
+    assert filled.get(f"{url(ds)}/frames/2/thumbnail").status_code == 404
 
 
 def test_an_encapsulated_pdf_is_its_own_rendering(filled: Service) -> None:
-    """RT-04."""
+    """RT-04, IMG-21, S-39: a PDF is shown, a document with active content is saved and may do nothing."""
     answer = filled.get(f"{url(LETTER)}/rendered", "application/pdf")
     assert (answer.headers["content-type"], answer.content) == ("application/pdf", b"%PDF-1.4 letter")
     assert answer.headers["content-disposition"] == "inline"
     assert filled.get(f"{url(LETTER)}/rendered", "image/jpeg").status_code == 406
-    assert filled.get(f"{url(PAGE)}/rendered").headers["content-disposition"] == "attachment"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    active = filled.get(f"{url(PAGE)}/rendered").headers
+    assert active["content-disposition"] == "attachment"
+    assert active["content-security-policy"] == "default-src 'none'; sandbox"
 
 
 @pytest.mark.parametrize("accept", ["video/mp4", "video/*", "*/*"])

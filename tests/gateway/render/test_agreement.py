@@ -19,7 +19,9 @@ from tests.parts.files import SampleFile, readable_files
 
 WORD_ORDER = "32-bit cells in OW of a big endian file: dcmtk swaps 16-bit words, GDCM and pydicom whole cells, as here"
 SQUARE = "pixels that are not square: dcmtk shows them as they are stored"
+HEAT = "RT Dose is a heat map here, grey at dcmtk's"
 EXCEPTIONS = {
+    **{f"rtdose{form}{frames}.dcm": HEAT for form in ("", "_rle") for frames in ("", "_1frame")},
     "rtdose_expb.dcm": WORD_ORDER,
     "rtdose_expb_1frame.dcm": WORD_ORDER,
     "6293": SQUARE,
@@ -74,10 +76,12 @@ def test_pictures_are_those_of_dcmtk(file: SampleFile, tmp_path: Path) -> None:
     """IMG-01 to IMG-14: at most 1 grey level apart, rounding aside nothing."""
     one = Opened(file.path.read_bytes())
     picture = draw(one.header, one.frame(), 1, View(), "image/png")
+    mask = file.name.startswith("liver")  # a segmentation: its mask is the opacity of its colour
+    window = "1,2,linear" if mask else picture.window
     tool = "dcml2pnm" if file.transfer_syntax_uid.endswith((".4.80", ".4.81")) else "dcmj2pnm"
     target = tmp_path / "dcmtk.png"
     subprocess.run(
-        [tool, "-q", "-O", *options(picture.window), "--write-png", str(file.path), str(target)],
+        [tool, "-q", "-O", *options(window), "--write-png", str(file.path), str(target)],
         check=True,
         capture_output=True,
         timeout=60,
@@ -85,6 +89,8 @@ def test_pictures_are_those_of_dcmtk(file: SampleFile, tmp_path: Path) -> None:
     with Image.open(target) as image:
         theirs = np.asarray(image).astype(int)
     ours = array_of(picture).astype(int)
+    if mask:
+        ours = ours[..., 3]
     assert ours.shape == theirs.shape
     difference = np.abs(ours - theirs)
     assert difference.max() <= ROUNDED_TWICE.get(file.name, 1)

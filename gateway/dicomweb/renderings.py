@@ -1,0 +1,87 @@
+"""What each stored instance can be rendered as, and the bytes of one rendering (PS3.18 8.7.4, Table 8.7.4-1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway import render, retrieve
+from gateway.blob import Blob
+from gateway.dicomweb import offers
+from gateway.dicomweb.safety import safe_type
+from gateway.render import View, others
+from gateway.render.kinds import Kind, kind_of
+from storage.archive import Archive
+from storage.records import Located
+
+ENCAPSULATED_DOCUMENT = "00420011"
+PIXEL_DATA = "7FE00010"
+TEXT_TYPES = tuple(others.WRITERS)
+DRAWN_TYPES = ("image/png", others.SVG, *(name for name in render.FORMATS if name != "image/png"))
+"""Of waveforms: sharp lines first."""
+PICTURE_TYPES = tuple(render.FORMATS)
+
+_SANDBOX = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One thing to be rendered: a frame (1-based) of an instance, or the instance as a whole."""
+
+    located: Located
+    frame: int | None
+    types: tuple[str, ...]
+
+
+def units_of(archive: Archive, located: Located) -> list[Unit]:
+    """What there is to be rendered of an instance, in order; nothing where it has no rendering (IMG-22).
+
+    A presentation state has none of its own here: it stands for images, which are found by `gateway.dicomweb.states`.
+    """
+    kind = kind_of(located)
+    if kind is Kind.FRAMES:
+        numbers = range(1, retrieve.frame_table(located).count + 1)
+        return [Unit(located, number, PICTURE_TYPES) for number in numbers]
+    types = types_of(archive, located, kind)
+    return [Unit(located, None, types)] if types else []
+
+
+def types_of(archive: Archive, located: Located, kind: Kind) -> tuple[str, ...]:
+    """Media types of the instance as a whole, the default first."""
+    if kind is Kind.VIDEO:
+        return (video_type(archive, located),)
+    if kind is Kind.DOCUMENT:
+        return (safe_type(retrieve.bulk(archive, located, ENCAPSULATED_DOCUMENT).media_type),)
+    if kind is Kind.REPORT:
+        return TEXT_TYPES
+    if kind is Kind.WAVEFORM:
+        return DRAWN_TYPES
+    return PICTURE_TYPES if kind is Kind.FRAMES else ()
+
+
+def video_type(archive: Archive, located: Located) -> str:
+    """The media type of a stored video."""
+    return offers.BULK_TYPES[located.transfer_syntax_uid][0]
+
+
+def body_of(archive: Archive, unit: Unit, view: View, media_type: str) -> bytes | Blob:
+    """The bytes of a rendering. Raises NotRenderable, BadRequest as `render` does."""
+    located, kind = unit.located, kind_of(unit.located)
+    if unit.frame is not None:
+        return render.render(archive, located, unit.frame, view, media_type).data
+    if kind in (Kind.VIDEO, Kind.DOCUMENT):
+        return retrieve.bulk(archive, located, PIXEL_DATA if kind is Kind.VIDEO else ENCAPSULATED_DOCUMENT).blob
+    if kind is Kind.REPORT:
+        return others.report(archive, located, media_type)
+    return others.waveform(archive, located, view, media_type).data
+
+
+def content_type(media_type: str) -> str:
+    """The media type as it is sent: text says that it is UTF-8 (GEN-15)."""
+    return f"{media_type}; charset=utf-8" if media_type in TEXT_TYPES else media_type
+
+
+def own_headers(media_type: str) -> dict[str, str]:
+    """Headers that keep text and drawings made here from doing anything in a browser but being looked at (S-39)."""
+    if media_type in TEXT_TYPES or media_type == others.SVG:
+        return {"Content-Disposition": "inline", "Content-Security-Policy": _SANDBOX}
+    return {}
