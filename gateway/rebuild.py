@@ -14,6 +14,7 @@ from itertools import islice
 from gateway.describe import read_and_describe
 from gateway.errors import GatewayError
 from storage.archive import Archive
+from storage.crashpoints import reached
 from storage.errors import DuplicateConflict, ObjectStoreError
 from storage.index import Added
 from storage.objects import ObjectInfo
@@ -59,6 +60,7 @@ def rebuild(archive: Archive, progress: Callable[[int], None] = lambda objects: 
     if not after:
         archive.index.set_note(PENDING, "needed")
         archive.index.clear()
+        reached("G7")
     tombs = archive.tombs()
     report = Report()
     groups = archive.stored(after)
@@ -67,6 +69,7 @@ def rebuild(archive: Archive, progress: Callable[[int], None] = lambda objects: 
             for found in threads.map(lambda versions: _instance(archive, versions, tombs), batch):
                 report.add(found)
             archive.index.set_note(PENDING, f"after:{batch[-1][-1].key}")
+            reached("G9")
             progress(sum(len(versions) for versions in batch))
     archive.index.set_note(PENDING, None)
     return report
@@ -86,6 +89,7 @@ def _instance(archive: Archive, versions: list[ObjectInfo], tombs: dict[str, str
         except DuplicateConflict:
             report.conflicts.append(record.key)
             continue
+        reached("G8")
         if added is Added.STORED:
             report.instances += 1
         else:

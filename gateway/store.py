@@ -35,6 +35,7 @@ from gateway.errors import (
 )
 from gateway.validate import Fault, validate
 from storage.archive import Archive
+from storage.crashpoints import reached
 from storage.errors import DuplicateConflict, IndexFull, ObjectStoreFull, StorageError
 from storage.records import InstanceRecord
 from storage.spool import spool_error
@@ -163,6 +164,7 @@ class Incoming:
         try:
             while view:
                 view = view[self._file.write(view) :]
+                reached("P2")
         except OSError as error:
             raise _out_of_resources(spool_error(error)) from error
 

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from storage.archive import DERIVED_BYTES, Archive
+from storage.archive import DERIVED_BYTES, LEASE, Archive
+from storage.crashpoints import reached
 from storage.derived import Derived
 from storage.errors import IndexStoreError
 from storage.index import Index
@@ -62,6 +64,7 @@ def open_archive(
     delete_delay: float = 3 * 86400.0,
     reserve: int = 0,
     derived_max_bytes: int = DERIVED_BYTES,
+    lease: float = LEASE,
 ) -> Archive:
     """The archive over these two URLs, receiving into the folder `spool`; what a crash left there is removed.
 
@@ -77,7 +80,9 @@ def open_archive(
         receiving = Spool(spool, reserve=reserve)
         receiving.clean()
         derived = Derived(spool.parent / "derived", derived_max_bytes, reserve=reserve)
-        return Archive(store, found, receiving, derived=derived, replace=replace, delete_delay=delete_delay)
+        return Archive(
+            store, found, receiving, derived=derived, replace=replace, delete_delay=delete_delay, lease=lease
+        )
     except BaseException:
         if found is not None:
             found.close()
@@ -86,6 +91,7 @@ def open_archive(
 
 
 STORE_ID = "store-id"
+_MARKS = "store-id/"
 
 
 def _belong_together(objects: ObjectStore, index: Index) -> None:
@@ -95,17 +101,19 @@ def _belong_together(objects: ObjectStore, index: Index) -> None:
     archive, and storing would begin a second history (F-14, F-42).
     """
     known = index.note(STORE_ID)
-    marks = [info.key for info in objects.keys("store-id/")]
-    mark = marks[0].removeprefix("store-id/") if marks else None
-    if known is None and mark is None:
+    marks = [info.key.removeprefix(_MARKS) for info in objects.keys(_MARKS)]
+    if known is None and not marks:
         fresh = new_version()
-        objects.put_bytes(f"store-id/{fresh}", b"")
-        index.set_note(STORE_ID, fresh)
-    elif known is None and mark is not None:
+        objects.put_bytes(_MARKS + fresh, b"")
+        reached("M4")
+        if index.enqueue([], time.time(), (STORE_ID, None, fresh)) is None and index.note(STORE_ID) != fresh:
+            objects.delete(_MARKS + fresh)  # another gateway that started at the same time was first
+        reached("M5")
+    elif known is None:
         if index.count()[2] == 0 and next(iter(objects.keys("obj/")), None) is not None:
             index.set_note("rebuild", "needed")
-        index.set_note(STORE_ID, mark)
-    elif known != mark:
+        index.enqueue([], time.time(), (STORE_ID, None, marks[0]))
+    elif known not in marks:
         raise IndexStoreError(
             "the index belongs to another object store: is the right folder mounted, the bucket right?"
         )

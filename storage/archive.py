@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from itertools import groupby
 from pathlib import Path
 
+from storage.crashpoints import reached
 from storage.derived import Derived
 from storage.errors import DuplicateConflict, ObjectMissing, StorageError
 from storage.index import Added, Garbage, Index
@@ -30,14 +31,16 @@ from storage.versions import OBJECTS, instance_of, new_version, object_key, vers
 TOMBS = "tomb/"
 DAY = 86400.0
 DERIVED_BYTES = 4 << 30
+LEASE = DAY / 2
 
 
 class Archive:
     """Objects and their index. Blocking; shared by all threads.
 
     `replace` lets other bytes under a known SOP Instance UID take the place of the old ones instead of being refused.
-    `delete_delay` is in seconds: how long the bytes of deleted instances stay. `derived` (default: a folder beside the
-    spool) keeps what was made from objects.
+    `delete_delay` is in seconds: how long the bytes of deleted instances stay. `lease` is the age in seconds at which
+    an attempt to store is given up: well before a sweep may take its object for an orphan (F-54). `derived` (default: a
+    folder beside the spool) keeps what was made from objects.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Archive:
         derived: Derived | None = None,
         replace: bool = False,
         delete_delay: float = 3 * DAY,
+        lease: float = LEASE,
     ) -> None:
         self.objects = objects
         self.index = index
@@ -56,6 +60,7 @@ class Archive:
         self.derived = derived or Derived(spool.folder.parent / "derived", DERIVED_BYTES, reserve=spool.reserve)
         self._replace = replace
         self._delete_delay = delete_delay
+        self._lease = lease
 
     # ------------------------------------------------------------ store
 
@@ -70,20 +75,26 @@ class Archive:
         if live is not None and not (self._replace and _same_place(live, record)):
             reason = "different_bytes" if _same_place(live, record) else "uid_reuse_across_study"
             raise DuplicateConflict(record.sop_uid, reason)
+        self.index.check_writable()  # else each attempt would leave an orphan
         self.objects.put(
             record.key,
             source,
             sha256=record.digest,
             metadata={"digest": record.digest, "dataset-digest": record.dataset_digest},
         )
+        reached("P5")
+        until = version_time(record.version) + self._lease
+        tomb = "" if live is None else self._mark([live.version])
         try:
-            if live is None:
-                return self.index.add(record, replace=self._replace)
-            return self.index.add(record, replace=True, tomb=self._mark([live.version]))
+            added = self.index.add(record, replace=self._replace, tomb=tomb, until=until)
         except DuplicateConflict:
             # refused for certain, so nothing names this key; should this fail, the sweep finds it
             self._drop(record.key)
+            self._drop(tomb)
             raise
+        if added is Added.DUPLICATE:
+            self._drop(tomb)  # nothing was replaced after all
+        return added
 
     def new_version(self) -> str:
         """A name for one attempt to store."""
@@ -94,10 +105,9 @@ class Archive:
         return object_key(sop_uid, version)
 
     def _drop(self, key: str) -> None:
-        try:
-            self.objects.delete(key)
-        except StorageError:
-            return
+        if key:
+            with suppress(StorageError):
+                self.objects.delete(key)
 
     # ------------------------------------------------------------ find and read
 
@@ -138,8 +148,18 @@ class Archive:
         doomed = [one.version for one in self.index.locate(study_uid, series_uid, sop_uid)]
         if not doomed:
             return []
+        reached("D1")
         tomb = self._mark(doomed)
-        return self.index.delete(study_uid, doomed, cleanup_after=time.time() + self._delete_delay, tomb=tomb)
+        reached("D2")
+        gone = self.index.delete(
+            study_uid,
+            doomed,
+            cleanup_after=time.time() + self._delete_delay,
+            tomb=tomb,
+            until=version_time(_tomb_version(tomb)) + self._lease,
+        )
+        reached("D4")
+        return gone
 
     def _mark(self, versions: list[str]) -> str:
         """Tell a rebuild that these versions are gone, before they are; returns the tomb's key."""
@@ -152,9 +172,12 @@ class Archive:
     def collect(self, now: float | None = None, limit: int = 100) -> int:
         """Remove the objects of garbage that is due; returns how many."""
         waste = self.index.garbage(time.time() if now is None else now, limit)
+        reached("G1")
         for one in waste:
             self.objects.delete(one.key)
+            reached("G2")
             if self.index.collected(one.version) and one.tomb:
+                reached("G3")
                 self.objects.delete(one.tomb)
         return len(waste)
 
@@ -162,26 +185,42 @@ class Archive:
         """Remove orphans: objects older than `grace` seconds that were seen unnamed twice, `grace` apart."""
         now = time.time() if now is None else now
         removed = 0
+        tombs = self._old_tombs(now - grace)
+        there: set[str] = set()
         for infos in _batches(self.objects.keys(OBJECTS)):
+            there.update(tombs[version_of(i.key)] for i in infos if version_of(i.key) in tombs)
             old = {version_of(i.key): i.key for i in infos if version_time(version_of(i.key)) < now - grace}
             versions = list(old)
             named = self.index.live_versions(versions) | self.index.garbage_versions(versions)
             for version in versions:
-                if version not in named and self.index.strike(old[version], now) <= now - grace:
+                if version not in named and self._is_orphan(old[version], now, grace):
                     self.objects.delete(old[version])
+                    reached("G5")
                     self.index.pardon(old[version])
+                    reached("G6")
                     removed += 1
-        self._sweep_tombs(now, grace)
+        self._sweep_tombs(tombs, there)
         return removed
 
-    def _sweep_tombs(self, now: float, grace: float) -> None:
-        """A tomb whose delete never happened would make a rebuild forget live instances."""
-        for info in list(self.objects.keys(TOMBS)):
-            if version_time(info.key.removeprefix(TOMBS).removesuffix(".json")) > now - grace:
-                continue
-            versions = self._tomb(info.key)
-            if not self.index.garbage_versions(versions) and self.index.live_versions(versions):
-                self.objects.delete(info.key)
+    def _is_orphan(self, key: str, now: float, grace: float) -> bool:
+        first_seen = self.index.strike(key, now)
+        reached("G4")
+        return first_seen <= now - grace
+
+    def _old_tombs(self, before: float) -> dict[str, str]:
+        """Versions that a tomb made before this moment names, each with its key."""
+        old = [info.key for info in self.objects.keys(TOMBS) if version_time(_tomb_version(info.key)) < before]
+        return {version: key for key in old for version in self._tomb(key)}
+
+    def _sweep_tombs(self, tombs: Mapping[str, str], there: Collection[str]) -> None:
+        """Remove tombs whose delete never happened, which would make a rebuild forget live instances, and those that
+        have outlived their objects; not those of `there`, which keep a rebuild from an object that waits to go."""
+        versions = list(tombs)
+        waiting = {tombs[version] for version in self.index.garbage_versions(versions)}
+        live = {tombs[version] for version in self.index.live_versions(versions)}
+        for tomb in set(tombs.values()) - waiting:
+            if tomb in live or tomb not in there:
+                self.objects.delete(tomb)
 
     # ------------------------------------------------------------ rebuild
 
@@ -208,6 +247,10 @@ class Archive:
         """Give back connections, files and locks."""
         self.index.close()
         self.objects.close()
+
+
+def _tomb_version(key: str) -> str:
+    return key.removeprefix(TOMBS).removesuffix(".json")
 
 
 def _same_place(live: Located, record: InstanceRecord) -> bool:

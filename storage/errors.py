@@ -7,9 +7,11 @@ StorageError
  |    +-- ObjectDamaged        fewer or other bytes than the index promises
  |    +-- ObjectStoreFull      no space, quota or inodes left
  |    +-- ObjectStoreUnavailable   down, too slow, refuses our credentials; a retry may succeed
+ |         +-- ObjectStoreBroken   its disk failed to keep what was written: nothing more until the next start
  +-- IndexStoreError
  |    +-- IndexFull            no space left for the index
  |    +-- IndexUnavailable     down, locked, too slow; a retry may succeed
+ |    |    +-- IndexBroken      its disk failed to keep what was written: nothing more until the next start
  |    +-- IndexBusy            another process owns this index
  |    +-- RebuildPending       the index does not know all stored objects
  |    +-- SchemaRefused        a migration cannot or may not run; names the step
@@ -23,7 +25,9 @@ from __future__ import annotations
 
 
 class StorageError(Exception):
-    """Base of all errors of this package."""
+    """Base of all errors of this package. `reason` is a stable word for logs and probes."""
+
+    reason = "storage_error"
 
 
 class ObjectStoreError(StorageError):
@@ -45,9 +49,19 @@ class ObjectDamaged(ObjectStoreError):
 class ObjectStoreFull(ObjectStoreError):
     """No space, quota or inodes left."""
 
+    reason = "full"
+
 
 class ObjectStoreUnavailable(ObjectStoreError):
     """The store did not answer in time, refused the connection or our credentials."""
+
+    reason = "unavailable"
+
+
+class ObjectStoreBroken(ObjectStoreUnavailable):
+    """The disk failed to keep what was written. Nothing more is taken until the next start (F-13)."""
+
+    reason = "io_error"
 
 
 class IndexStoreError(StorageError):
@@ -57,9 +71,19 @@ class IndexStoreError(StorageError):
 class IndexFull(IndexStoreError):
     """No space left for the index."""
 
+    reason = "full"
+
 
 class IndexUnavailable(IndexStoreError):
     """The index did not answer in time, or refused; a retry may succeed."""
+
+    reason = "unavailable"
+
+
+class IndexBroken(IndexUnavailable):
+    """The disk failed to keep what was written. Nothing more is taken until the next start (F-13)."""
+
+    reason = "io_error"
 
 
 class IndexBusy(IndexStoreError):

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from storage.crashpoints import reached
 from storage.errors import ObjectStoreFull, ObjectStoreUnavailable
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENFILE, errno.EMFILE})
@@ -38,6 +39,7 @@ class Spool:
                 descriptor = self._open(path)
         except OSError as error:
             raise spool_error(error) from error
+        reached("P1")
         return path, os.fdopen(descriptor, "w+b", buffering=0)
 
     def _open(self, path: Path) -> int:

@@ -28,6 +28,7 @@ from gateway.dimse.requests import ProtocolError
 from gateway.dimse.statuses import SUCCESS
 from gateway.dimse.transport import Connection, PeerLost, Woken
 from gateway.logs import get_logger
+from storage.crashpoints import armed, reached
 
 if TYPE_CHECKING:
     from pynetdicom.ae import ApplicationEntity
@@ -217,6 +218,7 @@ class Acceptor(Association):
         if isinstance(request, commands.Request):
             if request.field == commands.C_STORE_RQ and self.policy.is_storage(abstract_syntax):
                 self._send(self.reception.answer(request), context_id)
+                reached("P10")
                 return
             if request.field == commands.C_ECHO_RQ and abstract_syntax == VERIFICATION:
                 self._send(_echo(request), context_id)
@@ -235,7 +237,13 @@ class Acceptor(Association):
             raise self._failure
 
     def _send(self, command_set: bytes, context_id: int) -> None:
-        self.messages.send_encoded(self.messages.command(command_set, context_id), context_id)
+        pdus = self.messages.command(command_set, context_id)
+        if armed("P9"):
+            half = len(pdus) // 2
+            self.provider.send_bytes(pdus[:half])
+            reached("P9")
+            pdus = pdus[half:]
+        self.messages.send_encoded(pdus, context_id)
 
 
 def _echo(request: commands.Request) -> bytes:

@@ -65,7 +65,10 @@ def routes(
 
 
 def _ready(checks: Sequence[Check], partial: Sequence[Check]) -> Response:
-    """Every check by name, with its milliseconds; 503 when one of `checks` fails. Why stands in the log only."""
+    """Every check by name, with its milliseconds or a word for what is wrong; 503 when one of `checks` fails.
+
+    More about why stands in the log only.
+    """
     found = {name: _checked(name, check) for name, check in (*checks, *partial)}
     failing = {name for name, one in found.items() if one["status"] == "failing"}
     ready = failing.isdisjoint(name for name, _ in checks)
@@ -79,7 +82,9 @@ def _checked(name: str, check: Callable[[], None]) -> dict[str, object]:
         check()
     except (StorageError, GatewayError, OSError) as error:
         log.warning("not ready", check=name, **describe(error))
-        return {"status": "failing"}
+        return (
+            {"status": "failing", "reason": error.reason} if isinstance(error, StorageError) else {"status": "failing"}
+        )
     return {"status": "ok", "milliseconds": round((time.perf_counter() - begun) * 1000, 2)}
 
 

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.http.bodies import Flowing, Known, send_chunks
 from gateway.http.failures import Failure
+from storage.crashpoints import reached
 
 IMMUTABLE = "private, max-age=86400, immutable"
 """For what a SOP Instance UID names: its bytes do not change while it is there."""
@@ -124,6 +125,7 @@ def _listed(header: str | None, etag: str, *, weak: bool) -> bool:
 async def _begin(send: Send, status: int, headers: Mapping[str, str]) -> None:
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw})
+    reached("P9")
 
 
 async def _whole(
@@ -136,5 +138,6 @@ async def _whole(
     elif isinstance(body, Known) and all(isinstance(piece, bytes) for piece in body.pieces):
         await _begin(send, status, headers)
         await send({"type": "http.response.body", "body": b"".join(body.chunks())})
+        reached("P10")
     else:
         await send_chunks(lambda: _begin(send, status, headers), body.chunks(), receive, send)

@@ -43,13 +43,22 @@ class Garbage:
 class Index(Protocol):
     """Rows by UID, blocking, shared by all threads. Every method may raise IndexUnavailable; writes also IndexFull."""
 
-    def add(self, record: InstanceRecord, *, replace: bool = False, tomb: str = "", announce: bool = True) -> Added:
+    def add(
+        self,
+        record: InstanceRecord,
+        *,
+        replace: bool = False,
+        tomb: str = "",
+        announce: bool = True,
+        until: float | None = None,
+    ) -> Added:
         """Make one instance findable: its row, its series' and study's, counters and change feed in one transaction.
 
         A row with the same data set digest makes it a duplicate: the record's own object, if it is another one, goes
         to the garbage. Other bytes, or another study or series, raise DuplicateConflict and change nothing, unless
         `replace` allows other bytes within the same series; `tomb` then is the key of the object that tells a rebuild
-        that the old version is gone. `announce` False writes no change: for a rebuild.
+        that the old version is gone. `announce` False writes no change: for a rebuild. After `until` (seconds since the
+        epoch) it is too late: IndexUnavailable, for a sweep may take the object for an orphan (F-54).
         """
 
     def find(self, sop_uid: str) -> Located | None:
@@ -65,9 +74,15 @@ class Index(Protocol):
         """Answer one query (PS3.4 C.4.1.1.3.2)."""
 
     def delete(
-        self, study_uid: str, versions: Collection[str], *, cleanup_after: float, tomb: str = ""
+        self,
+        study_uid: str,
+        versions: Collection[str],
+        *,
+        cleanup_after: float,
+        tomb: str = "",
+        until: float | None = None,
     ) -> list[Located]:
-        """Take those of `versions` that live in the study away in one transaction.
+        """Take those of `versions` that live in the study away in one transaction, before `until` as in `add`.
 
         Their objects go to the garbage; empty series and an empty study leave too. Returns what was removed.
         """
@@ -164,6 +179,9 @@ class Index(Protocol):
 
     def clear(self) -> None:
         """Drop all rows but the change feed and the remarks: before a rebuild."""
+
+    def check_writable(self) -> None:
+        """Raise IndexBroken when it is known that nothing can be written any more. Costs nothing."""
 
     def check(self) -> None:
         """Return when the index answers; else raise."""

@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from storage.crashpoints import reached
 from storage.errors import SchemaRefused
 
 FOLDER = Path(__file__).parent / "migrations"
@@ -32,6 +33,7 @@ def upgrade(engine: Engine) -> None:
         current = MigrationContext.configure(connection).get_current_revision()
         if current == script.get_current_head():
             return
+        reached("M1")
         if current is not None and current not in {step.revision for step in script.walk_revisions()}:
             raise SchemaRefused(f"the index has schema {current}, which is newer than this version of Gantry")
         config.attributes["connection"] = connection
@@ -39,3 +41,5 @@ def upgrade(engine: Engine) -> None:
             command.upgrade(config, "head")
         except SQLAlchemyError as error:
             raise SchemaRefused(f"migration from {current or 'nothing'} failed: {type(error).__name__}") from error
+        reached("M2")
+    reached("M3")

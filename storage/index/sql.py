@@ -14,6 +14,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from storage.crashpoints import reached
 from storage.errors import IndexStoreError, IndexUnavailable, StorageError
 from storage.index import Added, Garbage, describing, lookups, search, writes
 from storage.index.conditions import Glob
@@ -50,6 +51,7 @@ class _Addition:
     replace: bool
     tomb: str
     announce: bool
+    until: float | None
 
 
 class SqlIndex(Queue):
@@ -61,9 +63,17 @@ class SqlIndex(Queue):
         self._dialect: Dialect = dialect
         self._additions: GroupCommit[_Addition, Added] = GroupCommit(self._add_group)
 
-    def add(self, record: InstanceRecord, *, replace: bool = False, tomb: str = "", announce: bool = True) -> Added:
+    def add(
+        self,
+        record: InstanceRecord,
+        *,
+        replace: bool = False,
+        tomb: str = "",
+        announce: bool = True,
+        until: float | None = None,
+    ) -> Added:
         """See `Index.add`."""
-        return self._additions.submit(_Addition(record, replace, tomb, announce))
+        return self._additions.submit(_Addition(record, replace, tomb, announce, until))
 
     def find(self, sop_uid: str) -> Located | None:
         """See `Index.find`."""
@@ -86,13 +96,28 @@ class SqlIndex(Queue):
             return search.run(connection, query, self._dialect.glob)
 
     def delete(
-        self, study_uid: str, versions: Collection[str], *, cleanup_after: float, tomb: str = ""
+        self,
+        study_uid: str,
+        versions: Collection[str],
+        *,
+        cleanup_after: float,
+        tomb: str = "",
+        until: float | None = None,
     ) -> list[Located]:
         """See `Index.delete`."""
 
+        before: list[Located] = []
+
         def remove(connection: Connection) -> list[Located]:
+            nonlocal before
             session = CoreSession(connection, self._dialect.insert_new)
-            return writes.remove(connection, session, study_uid, versions, cleanup_after=cleanup_after, tomb=tomb)
+            gone = writes.remove(connection, session, study_uid, versions, cleanup_after=cleanup_after, tomb=tomb)
+            if not gone and before and lookups.known(connection, garbage, [before[0].version]):
+                return before  # it was done at the first attempt, whose answer was lost
+            before = gone
+            reached("D3")
+            _in_time(until)
+            return gone
 
         return self._write(remove)
 
@@ -209,8 +234,12 @@ class SqlIndex(Queue):
 
         self._write(write)
 
+    def check_writable(self) -> None:
+        """See `Index.check_writable`."""
+
     def check(self) -> None:
         """See `Index.check`."""
+        self.check_writable()
         with self._reading() as connection:
             connection.execute(text("SELECT 1"))
 
@@ -278,11 +307,22 @@ class SqlIndex(Queue):
         # the order of studies is the order of locks
         order = sorted(range(len(additions)), key=lambda position: additions[position].record.study_uid)
 
+        again = False
+
         def work(session: Session) -> dict[int, Added | Exception]:
-            return {position: _add_one(session, additions[position]) for position in order}
+            nonlocal again
+            reached("P6")
+            found = {position: _add_one(session, additions[position], again) for position in order}
+            again = True
+            reached("P7")
+            for position, added in found.items():
+                if isinstance(added, Added):
+                    _in_time(additions[position].until)
+            return found
 
         try:
             results = self._in_session(work)
+            reached("P8")
         except StorageError:
             if len(additions) == 1:
                 raise
@@ -291,19 +331,26 @@ class SqlIndex(Queue):
 
     def _alone(self, addition: _Addition) -> Added | Exception:
         try:
-            return self._in_session(lambda session: _add_one(session, addition))
+            return self._in_session(lambda session: _add_one(session, addition, again=True))
         except StorageError as error:
             return error
 
 
-def _add_one(session: Session, addition: _Addition) -> Added | Exception:
+def _in_time(until: float | None) -> None:
+    if until is not None and time.time() > until:
+        raise IndexUnavailable("it took too long")
+
+
+def _add_one(session: Session, addition: _Addition, again: bool) -> Added | Exception:
     try:
+        _in_time(addition.until)
         return writes.add(
             session,
             addition.record,
             replace=addition.replace,
             tomb=addition.tomb,
             announce=addition.announce,
+            again=again,
         )
     except StorageError as refused:  # raised before anything was written
         return refused

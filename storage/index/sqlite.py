@@ -8,6 +8,7 @@ gateway on one folder is a mistake in any case. `pysqlite3` carries a current SQ
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
 import threading
@@ -24,14 +25,18 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from storage.errors import IndexBusy, IndexFull, IndexStoreError, IndexUnavailable
+from storage.errors import IndexBroken, IndexBusy, IndexFull, IndexStoreError, IndexUnavailable
 from storage.index.migrate import upgrade
 from storage.index.session import DriverSession, Session
 from storage.index.sql import Dialect, SqlIndex
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
+
 SAFE_VERSION = (3, 51, 3)
+IO_ERROR = 10
+"""SQLITE_IOERR, the low byte of a result code that says which kind of input or output failed."""
 
 
 def driver() -> ModuleType:
@@ -60,6 +65,8 @@ def translate(error: SQLAlchemyError) -> tuple[IndexStoreError, bool]:
     cause = str(getattr(error, "orig", error))
     if "disk is full" in cause:
         return IndexFull("no room left for the index"), False
+    if getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF == IO_ERROR:
+        return IndexBroken(f"the disk of the index failed ({cause}); check it, then restart"), False
     if "locked" in cause or "busy" in cause:
         return IndexUnavailable("the index is busy"), True
     return IndexUnavailable(f"the index cannot be used: {cause}"), False
@@ -81,6 +88,7 @@ class SqliteIndex(SqlIndex):
             os.close(self._lock)
             raise
         self._drivers = _Drivers(path)
+        self._trouble = ""
         self._turn = threading.Lock()  # writers wait here, not in SQLite, which would have them ask again and again
 
     @contextmanager
@@ -102,6 +110,22 @@ class SqliteIndex(SqlIndex):
     def _write(self, work: Callable[[Connection], T]) -> T:
         with self._turn:
             return super()._write(work)
+
+    def _retried(self, attempt: Callable[[], T]) -> T:
+        """After an I/O error nothing is written: the kernel may have dropped what it could not write, and would call
+        the next sync a success, which SQLite would believe."""
+        self.check_writable()
+        try:
+            return super()._retried(attempt)
+        except IndexBroken as error:
+            self._trouble = str(error)
+            _log.error("index: %s", self._trouble)
+            raise
+
+    def check_writable(self) -> None:
+        """See `Index.check_writable`."""
+        if self._trouble:
+            raise IndexBroken(self._trouble)
 
     def close(self) -> None:
         """Give back connections and the lock."""

@@ -47,16 +47,26 @@ GARBAGE_DELAY = 3600.0
 """Seconds until the object of a duplicate or replaced instance is removed: longer than any request may read it."""
 
 
-def add(session: Session, record: InstanceRecord, *, replace: bool, tomb: str, announce: bool) -> Added:
-    """See `Index.add`. Raises DuplicateConflict before anything is written, Raced when another writer was first."""
+def add(
+    session: Session, record: InstanceRecord, *, replace: bool, tomb: str, announce: bool, again: bool = False
+) -> Added:
+    """See `Index.add`. Raises DuplicateConflict before anything is written, Raced when another writer was first.
+
+    `again` says that an attempt before this one may have been committed, though its answer was lost: then somebody may
+    have deleted or replaced the instance since, and it must not come back with an object that is garbage.
+    """
     now = time.time()
     live = session.row(_LIVE, {"uid": record.sop_uid})
+    if again and (live is None or live.version != record.version) and _is_garbage(session, record.version):
+        return Added.STORED
     if live is not None:
         return _again(session, record, live, now, replace=replace, tomb=tomb, announce=announce)
     study_row = _study(session, record, now)
     series_row = _series(session, record, study_row.id, now)
     own = {"study": study_row.id, "series": series_row.id, "sop_instance_uid": record.sop_uid}
     if session.row(_INSERT_INSTANCE, {**own, **instance_values(record)}) is None:
+        raise Raced
+    if again and _is_garbage(session, record.version):
         raise Raced
     first = series_row.number_of_series_related_instances == 0
     redescribed = is_earlier(record, series_row) or first
@@ -170,6 +180,7 @@ _COUNT_STUDY = Statement(
     )
 )
 _INSERT_CHANGE = Statement(lambda _: insert(change), ["action", "at", "study_uid", "series_uid", "sop_uid", "version"])
+_GARBAGE = Statement(lambda _: select(garbage.c.version).where(garbage.c.version == bindparam("version")))
 _INSERT_GARBAGE = Statement(lambda _: insert(garbage), ["version", "object_key", "cleanup_after", "tomb"])
 
 
@@ -245,6 +256,10 @@ def _again(
     if announce:
         _announce(session, "replace", [_uids(record)], now)
     return Added.REPLACED
+
+
+def _is_garbage(session: Session, version: str) -> bool:
+    return session.row(_GARBAGE, {"version": version}) is not None
 
 
 def _discard(session: Session, version: str, key: str, now: float, tomb: str = "") -> None:

@@ -17,13 +17,13 @@ import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from tests.end_to_end.conftest import Site
-from tests.end_to_end.doors import FRAGMENT, Doors, Instance, resource, send
+from tests.end_to_end.doors import FRAGMENT, Doors, Instance, resource
 from tests.gateway.dicomweb.service import STOW_TYPE, stow_body
 from tests.gateway.dimse.wire import P_DATA, Wire, pdv, store_command
 from tests.parts.datasets import color, ct_slice, part10_bytes, report, series_of, uid, write_all
 from tests.parts.files import dataset_bytes, dicomdirs
 from tests.parts.fix_gateway import BackendEnvironment, StartGateway
-from tests.parts.gateway import GatewayProcess, clean_environment
+from tests.parts.gateway import clean_environment
 from tests.parts.machine import free_port
 
 TOKEN = "a token of the tests, long enough"
@@ -201,94 +201,12 @@ def test_the_version_is_told() -> None:
     assert done.stdout.startswith("gantry ")
 
 
-# ---------------------------------------------------------------- crash
-
-
-@pytest.mark.parametrize("backend", TWO)
-def test_what_was_acknowledged_survives_kill_9(
-    backend: str, start_gateway: StartGateway, backend_environment: BackendEnvironment
-) -> None:
-    """F-01, L1 to L3: three times, with senders at both doors; a ledger of what was acknowledged is checked."""
-    environment = backend_environment(backend)
-    gateway = start_gateway(environment=environment)
-    sent: dict[str, bytes] = {}
-    acknowledged: set[str] = set()
-    for crash in range(3):
-        enough = threading.Semaphore(0)
-        senders = [
-            threading.Thread(target=sender, args=(gateway, f"{crash} {name}", sent, acknowledged, enough))
-            for sender, name in ((by_c_store, "a"), (by_c_store, "b"), (by_stow, "c"), (by_stow, "d"))
-        ]
-        for thread in senders:
-            thread.start()
-        for _ in range(20 + 7 * crash):
-            assert enough.acquire(timeout=30)
-        gateway.kill()
-        for thread in senders:
-            thread.join(30)
-        gateway = start_gateway(data=gateway.data, environment=environment)
-        assert list((gateway.data / "spool").iterdir()) == []
-    assert len(acknowledged) >= 80
-    with Doors(gateway) as doors:
-        found = {one["SOPInstanceUID"]: one for one in every_instance(doors)}
-        assert acknowledged <= found.keys() <= sent.keys()
-        for sop_uid, one in found.items():
-            path = (one["StudyInstanceUID"], one["SeriesInstanceUID"], sop_uid)
-            assert dataset_bytes(doors.retrieve(*path)[0]) == dataset_bytes(sent[sop_uid])
-        lost = [sent[sop_uid] for sop_uid in sent.keys() - acknowledged]
-        assert doors.c_store(lost) == [0] * len(lost)
-        assert {one["SOPInstanceUID"] for one in every_instance(doors)} == sent.keys()
-
-
 def every_instance(doors: Doors) -> list[dict[str, Any]]:
     """All matches of an instance search, page by page."""
     found: list[dict[str, Any]] = []
     while page := doors.qido("/instances", offset=len(found), limit=200):
         found += page
     return found
-
-
-def by_c_store(
-    gateway: GatewayProcess,
-    name: str,
-    sent: dict[str, bytes],
-    acknowledged: set[str],
-    enough: threading.Semaphore,
-) -> None:
-    """Send slices on one association until the gateway is gone."""
-    try:
-        with Wire((gateway.host, gateway.dimse_port), 10) as wire:
-            wire.associate([(1, CTImageStorage, (ExplicitVRLittleEndian,))])
-            for number in range(1, 10_000):
-                one = Instance.of(file := part10_bytes(ct_slice(name, number=number)))
-                sent[one.sop_uid] = file
-                if send(wire, one) == 0:
-                    acknowledged.add(one.sop_uid)
-                    enough.release()
-    except (OSError, AssertionError):  # what the wire says when its peer has gone
-        return
-
-
-def by_stow(
-    gateway: GatewayProcess,
-    name: str,
-    sent: dict[str, bytes],
-    acknowledged: set[str],
-    enough: threading.Semaphore,
-) -> None:
-    """Send pairs of slices, a request each, until the gateway is gone."""
-    with Doors(gateway, seconds=10) as doors:
-        for number in range(1, 10_000, 2):
-            files = {
-                ds.SOPInstanceUID: part10_bytes(ds) for ds in (ct_slice(name, 1, number), ct_slice(name, 1, number + 1))
-            }
-            sent.update(files)
-            try:
-                answer = doors.stow(*files.values())
-            except httpx.HTTPError:
-                return
-            acknowledged.update(answer.stored)
-            enough.release()
 
 
 # ---------------------------------------------------------------- a lost index

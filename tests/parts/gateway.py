@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from tests.parts.machine import family, memory
 from tests.parts.processes import NotReady, tail
@@ -30,12 +31,38 @@ def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return ours | dict(more or {})
 
 
+class Launched(Protocol):
+    """A process, as `subprocess.Popen` shows it."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+
+
+Launch = Callable[[Sequence[str], Mapping[str, str], Path, Path, Path], Launched]
+"""Starts a command: its environment, folder, and the files for its output and its messages."""
+
+
+def _launch(
+    command: Sequence[str], environment: Mapping[str, str], cwd: Path, stdout: Path, stderr: Path
+) -> subprocess.Popen[bytes]:
+    with stdout.open("wb") as out, stderr.open("wb") as err:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=dict(environment)
+        )
+
+
 class GatewayProcess:
     """A running `gantry serve` on free ports of loopback. Use as a context; leaving it kills what still runs.
 
     `data` is its data folder, `http_url` its web root without a slash at the end, `dicomweb_url` the DICOMweb root;
     `host`, `dimse_port` and `aet` where its DIMSE listener is. `ready_seconds` is the time from start to ready.
     `network` is what brings a command into another network: see `tests.parts.namespace`.
+    `launch` starts the command another way than as a program.
     """
 
     def __init__(
@@ -47,6 +74,7 @@ class GatewayProcess:
         environment: Mapping[str, str] | None = None,
         network: Sequence[str] = (),
         seconds: float = 60.0,
+        launch: Launch | None = None,
     ) -> None:
         self.data = data
         data.mkdir(parents=True, exist_ok=True)
@@ -54,6 +82,8 @@ class GatewayProcess:
         logs.mkdir(exist_ok=True)
         count = len(list(logs.iterdir()))
         self._stdout, self._stderr = logs / f"{count}.out", logs / f"{count}.err"
+        for file in (self._stdout, self._stderr):
+            file.touch()
         self.command = [
             *network,
             *(sys.executable, "-m", "gateway", "serve", "--data", str(data)),
@@ -61,15 +91,9 @@ class GatewayProcess:
             *arguments,
         ]
         started = time.monotonic()
-        with self._stdout.open("wb") as stdout, self._stderr.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                cwd=logs,
-                env=clean_environment(environment),
-            )
+        self.process = (launch or _launch)(
+            self.command, clean_environment(environment), logs, self._stdout, self._stderr
+        )
         try:
             match = self._wait_ready(started + seconds)
         except BaseException:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import stat
 import time
@@ -20,9 +21,12 @@ from io import FileIO
 from pathlib import Path
 from uuid import uuid4
 
-from storage.errors import ObjectDamaged, ObjectMissing, ObjectStoreError, ObjectStoreUnavailable
+from storage.crashpoints import reached
+from storage.errors import ObjectDamaged, ObjectMissing, ObjectStoreBroken, ObjectStoreError
 from storage.objects import CHUNK, ObjectInfo, check_key, check_span
 from storage.objects.filesystem.tree import FILE, FOLDER, FULL, STAYING, Tree, reading, writing
+
+_log = logging.getLogger(__name__)
 
 _UNFINISHED = ".unfinished"
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -142,7 +146,7 @@ class FolderStore:
 
     def _check_writable(self) -> None:
         if self._trouble:
-            raise ObjectStoreUnavailable(self._trouble)
+            raise ObjectStoreBroken(self._trouble)
 
     def _place(self, key: str, write: Callable[[int, str], None]) -> None:
         """Have `write` give `key` its file, in folders made as needed; then see that all names are on the disk."""
@@ -151,10 +155,11 @@ class FolderStore:
             try:
                 with self._tree.made(folders, self._known) as (folder, unsure):
                     write(folder, name)
+                    reached("P4")
                     try:
                         for descriptor in (folder, *unsure.values()):
                             self._sync(descriptor)
-                    except OSError:
+                    except (OSError, ObjectStoreError):
                         with suppress(OSError):
                             os.unlink(name, dir_fd=folder)
                         raise
@@ -173,6 +178,7 @@ class FolderStore:
     def _move(self, key: str, source: Path, file: int) -> bool:
         """Bring a file of our own file system; False when that is mounted twice, and cannot be linked across."""
         self._sync(file)
+        reached("P3")
         try:
             self._place(key, lambda folder, name: _link(source, folder, name))
         except OSError as error:
@@ -220,6 +226,8 @@ class FolderStore:
                 return  # this file system keeps folders without being asked, or not at all
             if error.errno not in FULL:
                 self._trouble = f"the disk failed to keep what was written ({error.strerror}); check it, then restart"
+                _log.error("object store: %s", self._trouble)
+                raise ObjectStoreBroken(self._trouble) from error
             raise
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from storage.crashpoints import reached
 from storage.errors import (
     ObjectDamaged,
     ObjectExists,
@@ -180,6 +181,7 @@ class S3Store:
         condition = self._condition(name)
         for attempts_left in reversed(range(3)):
             file.seek(0)
+            reached("P3")
             digest = b64encode(bytes.fromhex(sha256)).decode()
             try:
                 self._send(
@@ -227,6 +229,7 @@ class S3Store:
                     "upload_part", Key=name, UploadId=upload, PartNumber=number, Body=data, ChecksumSHA256=digest
                 )
                 parts.append({"PartNumber": number, "ETag": sent["ETag"], "ChecksumSHA256": digest})
+                reached("P4")
             if whole.hexdigest() != sha256:
                 raise ObjectDamaged("the file to be stored is not the one whose digest was given")
             try:

@@ -298,7 +298,7 @@ def test_readiness_names_each_check_and_tells_no_secret() -> None:
     found = json.loads(bytes(answer.body))
     assert found["status"] == "not ready"
     assert found["checks"]["index"]["status"] == "ok"
-    assert found["checks"]["objects"] == {"status": "failing"}
+    assert found["checks"]["objects"] == {"status": "failing", "reason": "unavailable"}
     assert ready([("index", lambda: None)]).status_code == 200
 
 
@@ -307,7 +307,7 @@ def test_what_is_broken_in_part_leaves_the_gateway_in_service() -> None:
     answer = ready([("index", lambda: None)], [("spool", broken)])
     assert answer.status_code == 200
     found = json.loads(bytes(answer.body))
-    assert (found["status"], found["checks"]["spool"]) == ("degraded", {"status": "failing"})
+    assert (found["status"], found["checks"]["spool"]) == ("degraded", {"status": "failing", "reason": "unavailable"})
     assert json.loads(bytes(ready([("objects", broken)], [("spool", broken)]).body))["status"] == "not ready"
 
 

@@ -1,0 +1,92 @@
+"""Fixtures of tests of faults: gateways and processes made at once by a forge, on each combination of backends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage import Archive, open_archive
+from tests.parts.fix_gateway import BackendEnvironment
+from tests.parts.forge import Forge
+from tests.parts.gateway import BACKENDS, GatewayProcess, clean_environment
+from tests.parts.ledger import Ledger
+
+FOLDER, SEAWEEDFS, RGW = BACKENDS
+
+
+@pytest.fixture(scope="session")
+def forge() -> Iterator[Forge]:
+    """What makes processes."""
+    with Forge() as made:
+        yield made
+
+
+@dataclass
+class Yard:
+    """One archive, and what may be started on it: gateways, processes without doors, the archive in this process."""
+
+    folder: Path
+    settings: Mapping[str, str]
+    forge: Forge
+    running: ExitStack
+
+    def gateway(self, *, name: str = "data", **environment: str) -> GatewayProcess:
+        """A gateway; on S3 and PostgreSQL another `name` makes another one beside it."""
+        process = GatewayProcess(
+            self.folder / name, environment={**self.settings, **environment}, launch=self.forge.launch
+        )
+        return self.running.enter_context(process)
+
+    def place(self, name: str = "data", **arguments: Any) -> dict[str, Any]:
+        """The arguments of `open_archive`."""
+        data = self.folder / name
+        return {
+            "objects": self.settings.get("GANTRY_OBJECTS", f"file://{data}/objects"),
+            "index": self.settings.get("GANTRY_INDEX", f"sqlite:///{data}/index.db"),
+            "spool": str(data / "spool"),
+            "endpoint": self.settings.get("GANTRY_S3_ENDPOINT"),
+            **arguments,
+        }
+
+    def deed(self, function: str, *arguments: object, crash: str = "", seconds: float = 60.0) -> tuple[int, str]:
+        """Run a function of `deeds` in a process of its own, that dies where `crash` says; its status and output."""
+        environment = clean_environment({**self.settings, **({"GANTRY_CRASHPOINT": crash} if crash else {})})
+        return self.forge.call(
+            f"tests.faults.deeds:{function}", *arguments, environment=environment, cwd=self.folder, seconds=seconds
+        )
+
+    def archive(self, name: str = "data", **arguments: Any) -> Archive:
+        """The archive in this process, while the test lasts or until it is closed. No gateway may run on SQLite."""
+        place = self.place(name, **arguments)
+        archive = open_archive(**{**place, "spool": self.folder / "own" / "spool"})
+        self.running.callback(archive.close)
+        return archive
+
+
+@pytest.fixture
+def yard(
+    tmp_path: Path,
+    backend_environment: BackendEnvironment,
+    forge: Forge,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Yard]:
+    """On folder and SQLite, or on the backend given by indirect parametrisation."""
+    settings = backend_environment(getattr(request, "param", FOLDER))
+    for name, value in settings.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    with ExitStack() as running:
+        yield Yard(tmp_path, settings, forge, running)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """What was sent and answered in this test."""
+    with Ledger(tmp_path / "ledger.txt") as made:
+        yield made
