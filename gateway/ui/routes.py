@@ -6,6 +6,7 @@ small; `Cache-Control: no-cache` makes a browser ask each time, and the strong E
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from html import escape
@@ -34,15 +35,18 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "script-src 'self'",
         "style-src 'self'",
         "img-src 'self' blob: data:",
+        "media-src 'self' blob:",
+        "frame-src 'self' blob:",
         "connect-src 'self'",
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
         "require-trusted-types-for 'script'",
+        "trusted-types default",
     )
 )
-"""Nothing inline, nothing from elsewhere, and no markup made from text (S-60)."""
+"""Nothing inline, nothing from elsewhere, and no markup made from text (S-60). Frames show documents: PDF, reports."""
 
 HEADERS = MappingProxyType(
     {
@@ -85,11 +89,7 @@ def routes(*, aet: str = "GANTRY", dimse_port: int = 11112) -> list[BaseRoute]:
     """
     folder = files(__package__) / "static"
     page = PageFile.of(_filled(folder / "index.html", aet, dimse_port), ".html")
-    static = {
-        entry.name: PageFile.of(entry.read_bytes(), PurePosixPath(entry.name).suffix)
-        for entry in folder.iterdir()
-        if PurePosixPath(entry.name).suffix in MEDIA_TYPES and entry.name != "index.html"
-    }
+    static = dict(_below(folder, ""))
 
     async def index(request: Request) -> Response:
         return page.answer(request)
@@ -106,10 +106,22 @@ def routes(*, aet: str = "GANTRY", dimse_port: int = 11112) -> list[BaseRoute]:
     return [
         Route("/", index, name="page"),
         Route("/favicon.ico", favicon),
-        Route("/static/{name}", static_file, name="static"),
+        Route("/static/{name:path}", static_file, name="static"),
     ]
+
+
+def _below(folder: Traversable, prefix: str) -> Iterator[tuple[str, PageFile]]:
+    """The files of the folder and of those in it, by their path below the first."""
+    for entry in folder.iterdir():
+        name = prefix + entry.name
+        if entry.is_dir():
+            yield from _below(entry, f"{name}/")
+        elif PurePosixPath(name).suffix in MEDIA_TYPES and name != "index.html":
+            yield name, PageFile.of(entry.read_bytes(), PurePosixPath(name).suffix)
 
 
 def _filled(template: Traversable, aet: str, dimse_port: int) -> bytes:
     text = template.read_text("utf-8")
-    return text.replace("{{aet}}", escape(aet)).replace("{{dimse_port}}", str(dimse_port)).encode()
+    return (
+        text.replace("{{aet}}", escape(aet)).replace("{{dimse_port}}", str(dimse_port)).replace("{{ohif}}", "").encode()
+    )

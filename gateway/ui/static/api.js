@@ -32,12 +32,27 @@ export function address(resource, query = {}) {
 }
 
 /** GETs a resource; asks for a token when the server wants one. Throws Failure, or AbortError when `signal` says so. */
-export async function get(resource, { query, accept, signal } = {}) {
+export function get(resource, { query, accept, signal } = {}) {
+  return ask("GET", address(resource, query), { Accept: accept }, signal);
+}
+
+/** Deletes a resource. Throws Failure. */
+export function remove(resource) {
+  return ask("DELETE", address(resource), {});
+}
+
+/** The methods that a resource takes. Throws Failure. */
+export async function allowed(resource) {
+  const response = await ask("OPTIONS", address(resource), { Accept: "application/json" });
+  return (response.headers.get("Allow") ?? "").split(",").map((method) => method.trim());
+}
+
+async function ask(method, url, headers, signal) {
   for (;;) {
     const used = token();
     let response;
     try {
-      response = await fetch(address(resource, query), { headers: { Accept: accept, ...authorization() }, signal });
+      response = await fetch(url, { method, headers: { ...headers, ...authorization() }, signal });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new Failure(0, "The gateway does not answer. Is it running?");

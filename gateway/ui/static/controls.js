@@ -7,6 +7,7 @@ const TOOLS = [
   ["scroll", "stack", "Scroll", "Drag to go through the images"],
   ["pan", "move", "Pan", "Drag to move the picture"],
   ["zoom", "zoom", "Zoom", "Drag up or down to zoom"],
+  ["measure", "ruler", "Measure", "Drag from one point to another to measure the distance"],
 ];
 const SPEEDS = [1, 2, 5, 10, 15, 20, 25, 30, 40, 60];
 
@@ -15,31 +16,45 @@ const HELP = [
   ["Page Up, Page Down", "ten images on or back"],
   ["Home, End", "first and last image"],
   ["Drag", "what the chosen tool does"],
+  ["W, S, P, Z, M", "window, scroll, pan, zoom, measure"],
+  ["Shift + arrows", "window: ↑ ↓ level, ← → width"],
+  ["1 … 9, 0", "windows of the list, as stored"],
+  ["I", "invert"],
   ["Right drag, Ctrl + wheel, + −", "zoom"],
-  ["Middle drag, Shift + drag", "move the picture"],
+  ["Middle or Shift + drag, Ctrl + arrows", "move the picture"],
   ["Two fingers", "zoom and move"],
   ["Double click, F", "fit the picture"],
-  ["1 … 9", "windows in the order of the list"],
-  ["0", "window as stored"],
-  ["I", "invert"],
+  ["T", "turn to the right"],
+  ["H, V", "flip left and right, top and bottom"],
+  ["Delete", "remove the measurements"],
+  ["R", "everything as it was at first"],
   ["Space", "play and stop"],
   ["[ and ]", "previous and next series"],
   ["Esc", "back to the studies"],
 ];
 
+const PICTURES_ONLY = { "data-pictures-only": true };
+
 /** The bar above the picture. */
 export function toolbar(actions) {
-  const tools = h("fieldset", { class: "choice" }, h("legend", { class: "unseen" }, "What dragging does"),
+  const tools = h("fieldset", { class: "choice", ...PICTURES_ONLY }, h("legend", { class: "unseen" }, "What dragging does"),
     TOOLS.map(([value, symbol, name, title]) => {
       const input = h("input", { type: "radio", name: "tool", value, id: `tool-${value}`, onchange: () => actions.choose(value) });
       return h("span", {}, input, h("label", { for: input.id, title }, icon(symbol), h("span", { class: "name" }, name)));
     }));
-  const windows = h("select", { id: "window-preset", "aria-label": "Window", title: "Grey levels", onchange: () => actions.preset(windows.value) });
-  const invert = button("invert", "Invert", () => actions.invert(), { "aria-pressed": "false" });
-  const download = button("down", "Download this object", () => actions.download());
-  const help = button("help", "Keys and gestures", () => showHelp());
+  const windows = h("select", { id: "window-preset", ...PICTURES_ONLY, "aria-label": "Window", title: "Grey levels", onchange: () => actions.preset(windows.value) });
+  const invert = button("invert", "Invert", () => actions.invert(), { ...PICTURES_ONLY, "aria-pressed": "false" });
+  const erase = button("eraser", "Remove the measurements", () => actions.erase(), { ...PICTURES_ONLY, hidden: true });
+  const more = h("div", { class: "extras", id: "more-tools" },
+    invert, button("turn", "Turn to the right", () => actions.turn(), PICTURES_ONLY), button("flip", "Flip left and right", () => actions.flip(), PICTURES_ONLY),
+    button("down", "Download this object", () => actions.download()), button("help", "Keys and gestures", () => showHelp()));
+  const unfold = button("more", "More tools", () => {
+    const open = element.classList.toggle("unfolded");
+    unfold.setAttribute("aria-expanded", String(open));
+  }, { "aria-expanded": "false", "aria-controls": "more-tools" });
+  unfold.classList.add("unfold");
   const element = h("div", { class: "tools", role: "toolbar", "aria-label": "Viewer tools" },
-    tools, windows, h("span", { class: "grow" }), button("reset", "Reset the view", () => actions.reset()), invert, download, help);
+    tools, windows, h("span", { class: "grow" }), erase, button("reset", "Reset the view", () => actions.reset(), PICTURES_ONLY), unfold, more);
   return {
     element,
     showTool: (value) => (element.querySelector(`#tool-${value}`).checked = true),
@@ -52,6 +67,9 @@ export function toolbar(actions) {
       windows.disabled = !grey;
     },
     showPreset: (value) => (windows.value = value),
+    showMeasured: (any) => (erase.hidden = !any),
+    /** Whether there is a picture that the tools could do something to. */
+    showUse: (pictured) => element.classList.toggle("unused", !pictured),
   };
 }
 
@@ -85,7 +103,7 @@ export function strip(actions) {
   };
 }
 
-function button(symbol, name, onclick, attributes = {}) {
+export function button(symbol, name, onclick, attributes = {}) {
   return h("button", { type: "button", class: "button quiet square", title: name, "aria-label": name, onclick, ...attributes }, icon(symbol));
 }
 

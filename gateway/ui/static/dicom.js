@@ -1,9 +1,9 @@
 // Reading the DICOM JSON model (PS3.18 Annex F) and saying values the way people write them.
 
 export const TAG = {
-  SOPClassUID: "00080016", SOPInstanceUID: "00080018", StudyDate: "00080020", SeriesDate: "00080021",
+  ImageType: "00080008", SOPClassUID: "00080016", SOPInstanceUID: "00080018", StudyDate: "00080020", SeriesDate: "00080021",
   StudyTime: "00080030", AccessionNumber: "00080050", Modality: "00080060", ModalitiesInStudy: "00080061",
-  StudyDescription: "00081030", SeriesDescription: "0008103E", FailureReason: "00081197", RetrieveURL: "00081190",
+  AvailableTransferSyntaxUID: "00083002", StudyDescription: "00081030", SeriesDescription: "0008103E", FailureReason: "00081197", RetrieveURL: "00081190",
   FailedSOPSequence: "00081198", ReferencedSOPSequence: "00081199", OtherFailuresSequence: "0008119A",
   RecommendedDisplayFrameRate: "00082144", PatientName: "00100010", PatientID: "00100020",
   PatientBirthDate: "00100030", PatientSex: "00100040", BodyPartExamined: "00180015", CineRate: "00180040",
@@ -92,7 +92,7 @@ const MODALITIES_WITHOUT_PICTURE = {
   SR: ["Structured report", "document"], KO: ["Key object selection", "document"], PR: ["Presentation state", "layers"],
   DOC: ["Document", "document"], PLAN: ["Plan", "document"], RTPLAN: ["Radiotherapy plan", "document"],
   RTSTRUCT: ["Structure set", "layers"], REG: ["Registration", "layers"], ECG: ["Waveform", "wave"],
-  AU: ["Audio", "wave"], HD: ["Waveform", "wave"], EPS: ["Waveform", "wave"], RESP: ["Waveform", "wave"],
+  M3D: ["3D model", "layers"], AU: ["Audio", "wave"], HD: ["Waveform", "wave"], EPS: ["Waveform", "wave"], RESP: ["Waveform", "wave"],
 };
 
 /** Whether a series of this modality never has a picture, so that none is asked for. */
@@ -107,6 +107,15 @@ export function edges(orientation) {
   const bottom = direction(orientation.slice(3));
   const opposite = (letters) => [...letters].map((letter) => "RLAPHF"["LRPAFH".indexOf(letter)]).join("");
   return { right, bottom, left: opposite(right), top: opposite(bottom) };
+}
+
+/** What lies at the edges of the screen when the picture is mirrored and then turned by quarters, clockwise. */
+export function turnedEdges(letters, { turns, mirrored }) {
+  if (!letters) return null;
+  const { left, top, right, bottom } = mirrored ? { ...letters, left: letters.right, right: letters.left } : letters;
+  const clockwise = [top, right, bottom, left];
+  const at = (side) => clockwise[(side + 4 - turns) % 4];
+  return { top: at(0), right: at(1), bottom: at(2), left: at(3) };
 }
 
 function direction(vector) {

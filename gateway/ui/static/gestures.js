@@ -7,7 +7,8 @@ const MOUSE_STEP = 8;
 /**
  * Turns pointer and wheel events on `surface` into calls:
  * `tool()` gives the chosen tool; `scroll(steps)`, `windowStart()`, `windowDrag(right, down)`, `windowEnd()`,
- * `pan(right, down)`, `zoom(factor, x, y)` with x and y on the surface, `reset()`.
+ * `measureStart(at)`, `measureDrag(at)`, `measureEnd()`, `pan(right, down)`, `zoom(factor, x, y)` with places on the
+ * surface, `reset()`.
  */
 export function gestures(surface, actions) {
   const fingers = new Map();
@@ -31,12 +32,13 @@ export function gestures(surface, actions) {
 
   const finish = () => {
     if (doing === "window") actions.windowEnd();
+    if (doing === "measure") actions.measureEnd();
     doing = null;
     surface.classList.remove("dragging");
   };
 
   surface.addEventListener("pointerdown", (event) => {
-    if (event.target.closest("button, a, input, select")) return;
+    if (event.target.closest("button, a, input, select, iframe, video")) return;
     surface.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, at(event));
     finish();
@@ -46,6 +48,7 @@ export function gestures(surface, actions) {
     travelled = 0;
     surface.classList.add("dragging");
     if (doing === "window") actions.windowStart();
+    if (doing === "measure") actions.measureStart(start);
   });
 
   surface.addEventListener("pointermove", (event) => {
@@ -60,6 +63,7 @@ export function gestures(surface, actions) {
     if (doing === "pan") actions.pan(right, down);
     else if (doing === "zoom") actions.zoom(1.008 ** -down, start.x, start.y);
     else if (doing === "window") actions.windowDrag(now.x - start.x, now.y - start.y);
+    else if (doing === "measure") actions.measureDrag(now);
     else if (doing === "scroll") {
       travelled += down / (event.pointerType === "mouse" ? MOUSE_STEP : TOUCH_STEP);
       const steps = Math.trunc(travelled);
@@ -83,7 +87,7 @@ export function gestures(surface, actions) {
   surface.addEventListener("pointercancel", lift);
   surface.addEventListener("contextmenu", (event) => event.preventDefault());
   surface.addEventListener("dblclick", (event) => {
-    if (!event.target.closest("button, a, input, select")) actions.reset();
+    if (!event.target.closest("button, a, input, select, iframe, video")) actions.reset();
   });
 
   surface.addEventListener("wheel", (event) => {

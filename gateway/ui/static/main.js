@@ -9,10 +9,10 @@ const listPage = document.getElementById("list-page");
 const studyPage = document.getElementById("study-page");
 const out = document.getElementById("sign-out");
 
-const searchAgain = studyList(listPage);
-const study = new StudyPage(studyPage, document.getElementById("bar-title"));
 let scrolled = 0;
 let stale = true;
+const searchAgain = studyList(listPage);
+const study = new StudyPage(studyPage, document.getElementById("bar-title"), () => (stale = true));
 
 function follow() {
   const [, studyUID, , seriesUID] = /^#\/studies\/([^/]+)(\/series\/([^/]+))?$/.exec(location.hash) ?? [];

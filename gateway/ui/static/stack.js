@@ -1,7 +1,8 @@
-// A series as a stack of pictures: one for each frame of each of its instances, in order.
+// A series as a stack of pictures: one for each frame of each of its instances, in order; a document or film is one.
 
 import { metadata, path, searchAll } from "./api.js";
 import { TAG, number, text } from "./dicom.js";
+import { documentKind } from "./documents.js";
 
 /** What is known of a series' pictures before any of them is fetched. */
 export class Stack {
@@ -14,7 +15,7 @@ export class Stack {
   /** The stack of a series. */
   static async open(study, series, signal) {
     const resource = path("studies", study, "series", series);
-    const found = await searchAll(`${resource}/instances`, { includefield: "NumberOfFrames" }, signal);
+    const found = await searchAll(`${resource}/instances`, { includefield: "NumberOfFrames,AvailableTransferSyntaxUID" }, signal);
     const order = (ds) => number(ds, TAG.InstanceNumber);
     found.sort((one, other) => (order(one) || 0) - (order(other) || 0));
     return new Stack(found.flatMap((ds) => framesOf(resource, ds)));
@@ -40,10 +41,13 @@ export class Stack {
 
 function framesOf(series, ds) {
   const instance = `${series}/${path("instances", text(ds, TAG.SOPInstanceUID))}`;
-  const frames = number(ds, TAG.NumberOfFrames) || 1;
+  const sopClass = text(ds, TAG.SOPClassUID);
+  const kind = documentKind(sopClass, text(ds, TAG.AvailableTransferSyntaxUID));
+  const frames = kind ? 1 : number(ds, TAG.NumberOfFrames) || 1;
   const common = {
     instance,
-    sopClass: text(ds, TAG.SOPClassUID),
+    sopClass,
+    kind,
     instanceNumber: number(ds, TAG.InstanceNumber),
     rows: number(ds, TAG.Rows),
     columns: number(ds, TAG.Columns),

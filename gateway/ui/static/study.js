@@ -3,9 +3,14 @@
 import { path, search, searchAll } from "./api.js";
 import { TAG, date, kindOf, number, personName, text, time, withoutPicture } from "./dicom.js";
 import { count, fill, h, icon } from "./dom.js";
+import { downloadArchive } from "./download.js";
+import { menuButton } from "./menu.js";
+import { askToRemove, mayRemove } from "./remove.js";
 import { Stack } from "./stack.js";
 import { thumbnail } from "./thumbnails.js";
 import { Viewer } from "./viewer.js";
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /** The study page. */
 export class StudyPage {
@@ -18,9 +23,13 @@ export class StudyPage {
   #open = "";
   #who = [];
   #about = [];
+  #mayRemove = false;
+  #changed;
   #running = new AbortController();
 
-  constructor(page, title) {
+  /** `changed` is called when something was deleted. */
+  constructor(page, title, changed) {
+    this.#changed = changed;
     this.#page = page;
     this.#title = title;
     fill(page, h("nav", { class: "rail", "aria-label": "Series" }, this.#rail), this.#viewer.element);
@@ -50,6 +59,7 @@ export class StudyPage {
       this.#series = all.sort((one, other) => (order(one) || 0) - (order(other) || 0));
       fill(this.#rail, this.#series.map((ds) => this.#card(ds)));
       this.#show(series);
+      this.#mayRemove = await mayRemove(path("studies", study));
     } catch (error) {
       if (error.name === "AbortError") return;
       this.#study = "";
@@ -76,7 +86,44 @@ export class StudyPage {
     this.#who = [name, identity];
     this.#about = [text(ds, TAG.StudyDescription), when];
     fill(this.#title, h("a", { class: "button quiet square", href: "#/", title: "All studies", "aria-label": "All studies" }, icon("back")),
-      h("h1", {}, h("strong", { dir: "auto" }, name), h("span", { class: "muted", dir: "auto" }, [identity, ...this.#about].filter(Boolean).join(" · "))));
+      h("h1", {}, h("strong", { dir: "auto" }, name), h("span", { class: "muted", dir: "auto" }, [identity, ...this.#about].filter(Boolean).join(" · "))),
+      menuButton("Download and more", "more", () => this.#actions()));
+  }
+
+  #actions() {
+    const study = path("studies", this.#study);
+    const series = this.#open && path("studies", this.#study, "series", this.#open);
+    const ohif = document.body.dataset.ohif;
+    return [
+      { icon: "down", name: "Download the study (zip)", action: () => downloadArchive(study) },
+      series && { icon: "down", name: "Download this series (zip)", action: () => downloadArchive(series) },
+      series && { icon: "down", name: "Download this object", action: () => this.#viewer.download() },
+      ohif && { icon: "open", name: "Open in OHIF", href: `${ohif}viewer?StudyInstanceUIDs=${encodeURIComponent(this.#study)}` },
+      this.#mayRemove && series && this.#series.length > 1 && { icon: "trash", name: "Delete this series …", bad: true, action: () => this.#removeSeries(series) },
+      this.#mayRemove && { icon: "trash", name: "Delete the study …", bad: true, action: () => this.#removeStudy(study) },
+    ];
+  }
+
+  #removeStudy(study) {
+    const objects = this.#series.reduce((sum, ds) => sum + (number(ds, TAG.NumberOfSeriesRelatedInstances) || 0), 0);
+    const size = `${count(this.#series.length, "series", "series")}, ${count(objects, "object")}`;
+    askToRemove(study, "study", [...this.#who, this.#about.filter(Boolean).join(" · "), size], () => {
+      this.#changed();
+      location.hash = "#/";
+    });
+  }
+
+  #removeSeries(series) {
+    const ds = this.#series.find((one) => text(one, TAG.SeriesInstanceUID) === this.#open);
+    const name = [text(ds, TAG.Modality), text(ds, TAG.SeriesNumber), text(ds, TAG.SeriesDescription)].filter(Boolean).join(" · ");
+    const size = count(number(ds, TAG.NumberOfSeriesRelatedInstances) || 0, "object");
+    askToRemove(series, "series", [...this.#who, name, size], () => {
+      const study = this.#study;
+      this.#changed();
+      this.leave();
+      location.hash = `#/${path("studies", study)}`;
+      this.show(study);
+    });
   }
 
   #card(ds) {
@@ -133,9 +180,9 @@ export class StudyPage {
   }
 
   #key(event) {
-    if (this.#page.hidden || document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (this.#page.hidden || document.querySelector("dialog[open]") || event.metaKey || event.altKey) return;
     const { target, key } = event;
-    if (target.matches("select, input:not([type=range]):not([type=radio])")) return;
+    if (target.matches("select, video, iframe, input:not([type=range]):not([type=radio])")) return;
     if (key === " " && target.matches("button, a")) return;
     if (target.matches("input[type=radio]") && key.startsWith("Arrow")) return;
     if (target.closest(".rail") && key.startsWith("Arrow")) return;
@@ -144,9 +191,20 @@ export class StudyPage {
       ArrowDown: () => viewer.step(1), ArrowRight: () => viewer.step(1), ArrowUp: () => viewer.step(-1), ArrowLeft: () => viewer.step(-1),
       PageDown: () => viewer.step(10), PageUp: () => viewer.step(-10), Home: () => viewer.first(), End: () => viewer.last(),
       "+": () => viewer.zoom(1.25), "=": () => viewer.zoom(1.25), "-": () => viewer.zoom(0.8), f: () => viewer.fit(), r: () => viewer.reset(),
-      i: () => viewer.invert(), " ": () => viewer.play(), 0: () => viewer.setPreset(null),
+      i: () => viewer.invert(), t: () => viewer.turn(), h: () => viewer.flip(), v: () => viewer.flip({ upsideDown: true }),
+      w: () => viewer.choose("window"), s: () => viewer.choose("scroll"), p: () => viewer.choose("pan"), z: () => viewer.choose("zoom"), m: () => viewer.choose("measure"),
+      " ": () => viewer.play(), 0: () => viewer.setPreset(null), Delete: () => viewer.erase(),
       "[": () => this.#neighbour(-1), "]": () => this.#neighbour(1), Escape: () => (location.hash = "#/"),
     };
+    const arrow = ARROWS[key];
+    if (arrow && (event.shiftKey || event.ctrlKey)) {
+      event.preventDefault();
+      const [right, down] = arrow;
+      if (event.shiftKey) viewer.changeWindow(10 * right, 10 * down);
+      else viewer.pan(-40 * right, -40 * down);
+      return;
+    }
+    if (event.ctrlKey) return;
     const action = actions[key] ?? actions[key.toLowerCase()] ?? (/^[1-9]$/.test(key) ? () => viewer.presetAt(Number(key) - 1) : null);
     if (!action) return;
     event.preventDefault();

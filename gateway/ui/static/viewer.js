@@ -1,11 +1,13 @@
 // The viewer: one stack, one picture of it on the screen, and the tools that change what is seen.
 
-import { get } from "./api.js";
 import { strip, toolbar } from "./controls.js";
-import { TAG, edges, kindOf, number, numbers, values } from "./dicom.js";
+import { TAG, edges, kindOf, number, numbers, turnedEdges, values } from "./dicom.js";
+import { openDocument } from "./documents.js";
 import { fill, h, icon, settled } from "./dom.js";
+import { downloadInstance } from "./download.js";
 import { gestures } from "./gestures.js";
 import { Pictures, wanted } from "./pictures.js";
+import { Ruler } from "./ruler.js";
 import { Surface } from "./surface.js";
 import { dragged, hasGreyLevels, startingWindow, windowParameter, windowsFor } from "./windows.js";
 
@@ -20,9 +22,12 @@ export class Viewer {
   #corners = { who: corner("who"), what: corner("what"), where: corner("where"), how: corner("how") };
   #edges = { left: edge("left"), right: edge("right"), top: edge("top"), bottom: edge("bottom") };
   #instead = h("div", { class: "instead", hidden: true });
+  #told = h("p", { class: "unseen", role: "status" });
+  #surface = new Surface(this.#canvas, () => this.#ruler?.draw());
+  #ruler = new Ruler(this.#surface, (words, any) => this.#showMeasured(words, any));
   #screen = h("div", { class: "screen", tabindex: "0", role: "group", "aria-label": "Picture; arrow keys go through the images" },
-    this.#canvas, Object.values(this.#corners), Object.values(this.#edges), h("span", { class: "loading", "aria-hidden": "true" }), this.#instead);
-  #surface = new Surface(this.#canvas);
+    this.#canvas, this.#ruler.element, Object.values(this.#corners), Object.values(this.#edges), this.#ruler.bar,
+    h("span", { class: "loading", "aria-hidden": "true" }), this.#instead, this.#told);
   #tools;
   #strip;
   #tool = matchMedia("(pointer: coarse)").matches ? "scroll" : "window";
@@ -37,6 +42,8 @@ export class Viewer {
   #dragFrom = null;
   #windows = [];
   #description = null;
+  #letters = null; // directions in the patient at the edges of the picture as it is stored
+  #document = null; // the document that is on the screen in place of a picture
   #full = false; // whether large pictures are fetched in full
   #chasing = new Set();
   #asked = 0;
@@ -50,8 +57,11 @@ export class Viewer {
       choose: (tool) => (this.#tool = tool),
       preset: (value) => this.setPreset(value === "" ? null : this.#windows[Number(value)]),
       invert: () => this.invert(),
+      erase: () => this.erase(),
+      turn: () => this.turn(),
+      flip: () => this.flip(),
       reset: () => this.reset(),
-      download: () => this.#download(),
+      download: () => this.download(),
     });
     this.#strip = strip({ play: () => this.play(), go: (index) => this.go(index), speed: (rate) => (this.#rate = rate) });
     this.#tools.showTool(this.#tool);
@@ -61,6 +71,9 @@ export class Viewer {
       windowStart: () => this.#startWindow(),
       windowDrag: (right, down) => this.#dragWindow(right, down),
       windowEnd: () => this.#endWindow(),
+      measureStart: (at) => this.#ruler.start(at),
+      measureDrag: (at) => this.#ruler.drag(at),
+      measureEnd: () => this.#ruler.end(),
       pan: (right, down) => this.#surface.pan(right, down),
       zoom: (factor, x, y) => this.zoom(factor, x, y),
       reset: () => this.fit(),
@@ -79,6 +92,7 @@ export class Viewer {
     this.#strip.showLength(stack.length, DEFAULT_RATE);
     this.#rate = DEFAULT_RATE;
     this.#tools.showWindows([], true);
+    this.#tools.showUse(true);
     this.#surface.reset();
     this.#surface.inverted = false;
     this.#tools.showInverted(false);
@@ -91,8 +105,12 @@ export class Viewer {
   close() {
     this.#stop();
     this.#pictures?.close();
+    this.#closeDocument();
+    this.#ruler.clear();
+    this.#ruler.show(null, null);
     this.#pictures = this.#stack = this.#window = this.#description = this.#dragFrom = null;
     this.#windows = [];
+    this.#letters = null;
     this.#shown = { index: -1, key: "" };
     this.#index = 0;
     this.#direction = 1;
@@ -101,7 +119,7 @@ export class Viewer {
     this.#failed.clear();
     this.#surface.show(null);
     this.#instead.hidden = true;
-    this.#showEdges(null);
+    this.#showEdges();
     for (const text of Object.values(this.#corners)) fill(text);
     delete this.#screen.dataset.shown;
   }
@@ -148,8 +166,42 @@ export class Viewer {
   }
 
   fit() {
-    this.#surface.reset();
+    this.#surface.fit();
     this.#showHow();
+  }
+
+  pan(right, down) {
+    this.#surface.pan(right, down);
+  }
+
+  /** A quarter turn clockwise. */
+  turn() {
+    this.#surface.turn();
+    this.#showEdges();
+    this.#showHow();
+  }
+
+  flip({ upsideDown = false } = {}) {
+    this.#surface.flip({ upsideDown });
+    this.#showEdges();
+  }
+
+  /** Chooses what dragging does. */
+  choose(tool) {
+    this.#tool = tool;
+    this.#tools.showTool(tool);
+  }
+
+  /** Takes the measured distances away. */
+  erase() {
+    this.#ruler.clear();
+  }
+
+  /** Changes the window as a drag by so many pixels would. */
+  changeWindow(right, down) {
+    this.#startWindow();
+    this.#dragWindow(right, down);
+    this.#endWindow();
   }
 
   invert() {
@@ -160,7 +212,8 @@ export class Viewer {
   /** Everything as it was when the series was opened. */
   reset() {
     if (this.#surface.inverted) this.invert();
-    this.fit();
+    this.#surface.reset();
+    this.#showEdges();
     this.setPreset(null);
   }
 
@@ -218,6 +271,11 @@ export class Viewer {
     if (!this.#stack?.length) return;
     const index = this.#index;
     const want = this.#want(index);
+    if (this.#stack.pictures[index].kind) {
+      this.#drawn = ++this.#asked;
+      this.#showDocument(index, want);
+      return;
+    }
     const ready = this.#pictures.ready(want);
     if (ready) {
       this.#drawn = ++this.#asked;
@@ -253,14 +311,53 @@ export class Viewer {
 
   #show(index, want, bitmap) {
     this.#shown = { index, key: want.key };
+    this.#closeDocument();
     this.#instead.hidden = true;
+    this.#tools.showUse(true);
     this.#surface.show(bitmap);
     this.#canvas.setAttribute("aria-label", `Image ${index + 1} of ${this.#stack.length}`);
     this.#screen.dataset.shown = String(index + 1);
     this.#presented(index, want);
   }
 
+  async #showDocument(index, want) {
+    const { instance, kind } = this.#stack.pictures[index];
+    if (this.#shown.key === want.key && this.#document) return;
+    this.#shown = { index, key: want.key };
+    this.#closeDocument();
+    this.#instead.hidden = true;
+    this.#surface.show(null);
+    this.#tools.showUse(false);
+    this.#screen.dataset.shown = String(index + 1);
+    this.#screen.classList.add("late");
+    const opening = (this.#document = { closed: new AbortController(), free: () => {} });
+    try {
+      const opened = await openDocument(kind, instance, opening.closed.signal);
+      if (opening !== this.#document) return opened.free();
+      Object.assign(opening, opened);
+      this.#screen.append(opened.element);
+      opened.element.addEventListener("error", () => this.#unplayable(opening, index, want));
+      this.#presented(index, want);
+    } catch (error) {
+      if (opening === this.#document) this.#showFailure(index, want, error);
+    }
+  }
+
+  #unplayable(opening, index, want) {
+    if (opening !== this.#document) return;
+    this.#showFailure(index, want, new Error("This browser cannot play this kind of video; it can be downloaded."));
+  }
+
+  #closeDocument() {
+    this.#document?.closed.abort();
+    this.#document?.element?.remove();
+    this.#document?.free();
+    this.#document = null;
+  }
+
   #showFailure(index, want, error) {
+    this.#closeDocument();
+    this.#tools.showUse(false);
     this.#shown = { index, key: want.key };
     this.#surface.show(null);
     this.#screen.dataset.shown = "none";
@@ -268,7 +365,7 @@ export class Viewer {
     if (error.noPicture) {
       const kind = kindOf(sopClass, this.#modality);
       this.say(kind.icon, kind.name, "This object has no picture.",
-        h("button", { type: "button", class: "button", onclick: () => this.#download() }, "Download it"));
+        h("button", { type: "button", class: "button", onclick: () => this.download() }, "Download it"));
     } else {
       this.say("none", "The picture cannot be shown", error.message,
         h("button", { type: "button", class: "button", onclick: () => this.#retry(want) }, "Try again"));
@@ -280,12 +377,14 @@ export class Viewer {
     this.#failed.delete(want.key);
     this.#shown = { index: -1, key: "" };
     this.#instead.hidden = true;
+    this.#tools.showUse(true);
     this.#chase();
   }
 
   #presented(index, want) {
     this.#screen.classList.toggle("late", want.key !== this.#want(this.#index).key);
     const { frame, frames, instanceNumber } = this.#stack.pictures[index];
+    this.#ruler.show(this.#stack.pictures[index], this.#description);
     corners(this.#corners.where, [
       `Image ${index + 1} of ${this.#stack.length}`,
       [Number.isNaN(instanceNumber) ? "" : `No. ${instanceNumber}`, frames > 1 ? `frame ${frame} of ${frames}` : ""].filter(Boolean).join(", "),
@@ -306,7 +405,7 @@ export class Viewer {
       // Two on the way the user is going for each one behind.
       order.push(this.#index + this.#direction * (2 * near - 1), this.#index + this.#direction * 2 * near, this.#index - this.#direction * near);
     }
-    const wants = order.filter((index) => index >= 0 && index < this.#stack.length).map((index) => this.#want(index));
+    const wants = order.filter((index) => this.#stack.pictures[index] && !this.#stack.pictures[index].kind).map((index) => this.#want(index));
     this.#pictures.prefetch(wants);
     this.#pictures.decode(wants.slice(0, DECODED_AROUND));
   }
@@ -325,7 +424,9 @@ export class Viewer {
     this.#tools.showWindows(this.#windows, grey);
     const shared = values(values(ds, TAG.SharedFunctionalGroups)[0], TAG.PlaneOrientation)[0];
     const own = numbers(ds, TAG.ImageOrientationPatient);
-    this.#showEdges(edges(own.length ? own : numbers(shared, TAG.ImageOrientationPatient)));
+    this.#letters = edges(own.length ? own : numbers(shared, TAG.ImageOrientationPatient));
+    this.#showEdges();
+    this.#ruler.show(stack.pictures[index], ds);
     if (frames > 1) this.#useRate(ds);
     this.#showHow();
   }, 120);
@@ -346,7 +447,8 @@ export class Viewer {
     this.#tools.showPreset(this.#window === null ? "" : place >= 0 ? String(place) : "own");
   }
 
-  #showEdges(letters) {
+  #showEdges() {
+    const letters = turnedEdges(this.#letters, this.#surface);
     for (const [side, element] of Object.entries(this.#edges)) element.textContent = letters?.[side] ?? "";
   }
 
@@ -368,17 +470,14 @@ export class Viewer {
     this.#afterwards();
   }
 
-  async #download() {
-    if (!this.#stack?.length) return;
-    const { instance } = this.#stack.pictures[this.#index];
-    try {
-      const response = await get(instance, { accept: "application/dicom; transfer-syntax=*" });
-      const url = URL.createObjectURL(await response.blob());
-      h("a", { href: url, download: `${instance.split("/").at(-1)}.dcm` }).click();
-      setTimeout(() => URL.revokeObjectURL(url), 60_000);
-    } catch (error) {
-      this.say("down", "The object could not be downloaded", error.message);
-    }
+  #showMeasured(words, any) {
+    this.#told.textContent = words;
+    this.#tools.showMeasured(any);
+  }
+
+  /** Saves the object that is on the screen. */
+  download() {
+    if (this.#stack?.length) downloadInstance(this.#stack.pictures[this.#index].instance);
   }
 }
 

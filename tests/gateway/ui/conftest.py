@@ -29,6 +29,10 @@ PIXELS = """() => new Promise((resolve) => requestAnimationFrame(() => requestAn
 })))"""
 
 
+OWN = frozenset({"blob", "data", "chrome", "chrome-extension"})
+"""Schemes of what a browser gets from itself; it shows PDF documents by an extension that it brings along."""
+
+
 def stow(gateway: GatewayProcess, datasets: Iterable[Dataset], token: str = "") -> None:
     """Store data sets by STOW-RS in one request; all of them must be taken."""
     parts = [b"--part\r\nContent-Type: application/dicom\r\n\r\n" + part10_bytes(ds) + b"\r\n" for ds in datasets]
@@ -134,13 +138,13 @@ class Visit:
         return [request.url for request in self.requests if part in request.url]
 
     def check(self) -> None:
-        """Nothing went wrong in the browser, and it spoke to nobody else."""
+        """Nothing went wrong in the browser, and it spoke to nobody else but parts of itself."""
         assert self.problems == []
         home = urlsplit(self.gateway.http_url).netloc
         elsewhere = [
             request.url
             for request in self.requests
-            if urlsplit(request.url).scheme not in {"blob", "data"} and urlsplit(request.url).netloc != home
+            if urlsplit(request.url).scheme not in OWN and urlsplit(request.url).netloc != home
         ]
         assert elsewhere == []
 
@@ -152,8 +156,11 @@ class Visitors:
         self._browser = browser
         self._visits: list[tuple[BrowserContext, Visit]] = []
 
-    def __call__(self, gateway: GatewayProcess, *, phone: bool = False, locale: str = "en-GB") -> Visit:
-        """A window of 1280 x 720, or a phone held upright; with nothing remembered from others."""
+    def __call__(
+        self, gateway: GatewayProcess, *, phone: bool = False, locale: str = "en-GB", light: bool = False
+    ) -> Visit:
+        """A window of 1280 x 720, or a phone held upright; with nothing remembered from others. `light`: who is there
+        likes bright screens."""
         size = {"width": 390, "height": 844} if phone else {"width": 1280, "height": 720}
         context = self._browser.new_context(
             viewport={"width": size["width"], "height": size["height"]},
@@ -161,6 +168,7 @@ class Visitors:
             is_mobile=phone,
             device_scale_factor=2 if phone else 1,
             locale=locale,
+            color_scheme="light" if light else "dark",
         )
         visit = Visit(context, gateway)
         self._visits.append((context, visit))

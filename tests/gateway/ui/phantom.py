@@ -204,3 +204,26 @@ def dx_chest(study: object, *, series: int = 1, size: int = 1024, **values: obje
     pixels(ds, grey.astype(np.uint16), bits_stored=12)
     ds.WindowCenter, ds.WindowWidth = 1900, 3800
     return change(ds, values)
+
+
+def letter(*lines: str) -> bytes:
+    """A PDF document of one A4 page with these lines of text, of letters without parentheses (ISO 32000-1 7.5)."""
+    text = "BT /F1 13 Tf 18 TL 72 760 Td " + " ".join(f"({line}) Tj T*" for line in lines) + " ET"
+    font = "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
+    page = (
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>"
+    )
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        page,
+        f"<< /Length {len(text)} >>\nstream\n{text}\nendstream",
+        font,
+    ]
+    document, places = "%PDF-1.4\n", []
+    for number, content in enumerate(objects, 1):
+        places.append(len(document))
+        document += f"{number} 0 obj\n{content}\nendobj\n"
+    table = "".join(f"{place:010} 00000 n \n" for place in places)
+    trailer = f"trailer\n<< /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{len(document)}\n%%EOF\n"
+    return (f"{document}xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{trailer}").encode("ascii")

@@ -51,7 +51,7 @@ def test_the_token_is_asked_for_and_carried_by_every_request(
     chooser.value.set_files([str(path) for path in write_all(tmp_path, [ct_slice("more")])])
     expect(here.page.get_by_role("region", name="Upload")).to_contain_text("1 file stored")
     asked = [request for request in here.requests[before:] if "/dicomweb/" in request.url]
-    assert {request.method for request in asked} == {"GET", "POST"}
+    assert {request.method for request in asked} == {"GET", "OPTIONS", "POST"}
     assert [one.url for one in asked if one.header_value("authorization") != f"Bearer {TOKEN}"] == []
     # It is in no address, and gone with the tab: not in storage that lasts.
     assert TOKEN not in "".join(request.url for request in here.requests)
