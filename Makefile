@@ -1,5 +1,6 @@
 # make serve     run the gateway on ./data (more flags: make serve ARGS="--http 127.0.0.1:9090")
 # make test      everything: the checks, then all tests on real servers (some of them: make test ARGS="-k stow")
+# make representations  every file in every form that it can be had in, pixels compared (a quarter of an hour)
 # make check     format, lint, strict types, import contract
 # make format    put the code into its format
 # make bench     the benchmarks, into docs/performance.md (a look: make bench ARGS="--size small --out /tmp/bench")
@@ -80,6 +81,10 @@ test: $(VENV)/test.stamp
 	@$(PY) -m tests.parts.dimse_client || true
 	@$(MAKE) --no-print-directory check
 	GANTRY_TESTS=all $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
+
+.PHONY: representations
+representations: $(VENV)/test.stamp
+	GANTRY_REPRESENTATIONS=all $(PY) -m pytest -n $(TEST_WORKERS) tests/gateway/dicomweb/test_representations.py $(ARGS)
 
 .PHONY: check
 check: $(VENV)/test.stamp

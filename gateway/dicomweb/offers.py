@@ -100,6 +100,8 @@ def frames(stored: str, *, explicit: bool, single: bool, possible: Sequence[str]
         found += [as_stored, *(Offer(name, multipart, stored, stored=True) for name in BULK_TYPES.get(stored, ()))]
         found += decoded
         for uid in _others(stored, possible):
+            if SYNTAXES[uid].deflated:  # that is a form of data sets, not of frames (TS-15)
+                continue
             found += [Offer(name, multipart, uid, default=uid in DEFAULTS) for name in BULK_TYPES.get(uid, ())]
             found.append(Offer(OCTETS, multipart, uid, default=False))
     return found
