@@ -27,7 +27,8 @@ from gateway.dimse.report import Reports
 from gateway.dimse.server import DimseServer
 from gateway.errors import GatewayError
 from gateway.forwarding import Feed, is_web
-from gateway.http import documentation, health, queue
+from gateway.http import documentation, health, integrity, queue
+from gateway.integrity import Scrubber
 from gateway.logs import get_logger
 from gateway.rebuild import PENDING
 from gateway.settings import BadSettings, Settings, check_exposure, split_address
@@ -133,6 +134,8 @@ class Gateway:
         url = f"http://{_shown(listener)}"
         stopper = threading.Thread(target=self._stop_dimse, args=(dimse,), name="stop-dimse", daemon=True)
         keeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
+        scrubber = Scrubber(self._archive, self._settings.scrub_days, self._settings.scrub_rate)
+        scrub = threading.Thread(target=scrubber.run, args=(self._stopping,), name="scrubber", daemon=True)
         ready = f"gantry {gantry_version()} ready: {url} dimse {self._settings.aet}@{_joined(host, port)}"
         if dimse.tls_address is not None:
             ready += f" dimse-tls {self._settings.aet}@{_joined(*dimse.tls_address)}"
@@ -146,6 +149,7 @@ class Gateway:
             log.info("ready", http=url, dimse=f"{host}:{port}")
             stopper.start()
             keeper.start()
+            scrub.start()
             workers.start()
             thumbnails.start()
             warmer.start()
@@ -174,7 +178,8 @@ class Gateway:
             Mount("/dicomweb", routes=dicomweb_routes(self._archive, self._settings)),
             *uri_routes(self._archive, self._settings),
             *queue.routes(self._archive, self._settings),
-            *documentation.routes([*DICOMWEB, queue.SERVICE, health.SERVICE], gantry_version()),
+            *integrity.routes(self._archive),
+            *documentation.routes([*DICOMWEB, queue.SERVICE, integrity.SERVICE, health.SERVICE], gantry_version()),
             *ui_routes(aet=self._settings.aet, dimse_port=dimse_port),
         ]
         return http.middleware(Router(routes, redirect_slashes=False), self._settings)

@@ -6,23 +6,22 @@ Exit codes: 0 clean, 1 something was refused or failed, 2 bad settings, 3 the in
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import DownloadColumn
 from rich.table import Table
 
-from gateway.errors import GatewayError
-from gateway.logs import configure
-from gateway.settings import BadSettings, Settings, load
-from storage.errors import IndexBusy, RebuildPending, SchemaRefused, StorageError
+from gateway.commands import Config, Data, IndexUrl, Objects, errors, output
+from gateway.commands import bar as _bar
+from gateway.commands import exit_codes as _exit_codes
+from gateway.commands import fail as _fail
+from gateway.commands import settings_from as _load
+from gateway.commands.index import index_app
+from storage.errors import IndexBusy
 
 app = typer.Typer(
     name="gantry",
@@ -31,17 +30,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-index_app = typer.Typer(help="Look after the index.", no_args_is_help=True)
 app.add_typer(index_app, name="index")
 queue_app = typer.Typer(help="Look at the tasks that wait: forwarding, reports, notifications.", no_args_is_help=True)
 app.add_typer(queue_app, name="queue")
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
-output = Console(highlight=False, soft_wrap=True)
-
-Data = Annotated[Path | None, typer.Option("--data", help="Folder of everything kept locally (default: data).")]
-Objects = Annotated[str | None, typer.Option("--objects", help="Object store: file:///folder or s3://bucket/prefix.")]
-IndexUrl = Annotated[str | None, typer.Option("--index", help="Index: sqlite:////file or postgresql://user@host/name.")]
-Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings.")]
 
 
 def main() -> None:
@@ -206,62 +197,8 @@ def queue_drop(
         output.print(f"{queue.drop(ids or None)} tasks dropped")
 
 
-@index_app.command("rebuild")
-def index_rebuild(data: Data = None, objects: Objects = None, index: IndexUrl = None, config: Config = None) -> None:
-    """Make the index again from the stored objects. Goes on where an interrupted rebuild stopped."""
-    from gateway.app import open_from
-    from gateway.rebuild import rebuild
-
-    with _exit_codes():
-        archive = open_from(_load({"data": data, "objects": objects, "index": index}, config))
-        try:
-            with _bar(MofNCompleteColumn()) as bar:
-                task = bar.add_task("Reading objects", total=None)
-                report = rebuild(archive, lambda count: bar.advance(task, count))
-            studies, series, instances = archive.index.count()
-        finally:
-            archive.close()
-    output.print(f"{instances} instances in {series} series of {studies} studies")
-    for key in report.conflicts:
-        errors.print(f"conflict: {key} holds other bytes of an instance that an older object has", markup=False)
-    for key in report.unreadable:
-        errors.print(f"unreadable: {key}", markup=False)
-    raise typer.Exit(2 if report.conflicts or report.unreadable else 0)
-
-
-def _load(flags: dict[str, Any], config: Path | None) -> Settings:
-    settings = load(flags, config)
-    configure(settings.log_level)
-    return settings
-
-
-@contextmanager
-def _exit_codes() -> Iterator[None]:
-    """What can go wrong before work begins, as one line and an exit code."""
-    try:
-        yield
-    except BadSettings as error:
-        _fail(2, f"bad settings: {error}")
-    except (SchemaRefused, RebuildPending) as error:
-        _fail(3, str(error))
-    except IndexBusy as error:
-        _fail(4, f"{error}; stop it first")
-    except (StorageError, GatewayError) as error:
-        _fail(1, str(error))
-
-
 def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _fail(code: int, message: str) -> NoReturn:
-    errors.print(f"gantry: {message}", markup=False)
-    raise typer.Exit(code)
-
-
-def _bar(column: DownloadColumn | MofNCompleteColumn) -> Progress:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), column)
-    return Progress(*columns, console=errors, transient=True, disable=not sys.stderr.isatty())
 
 
 def _report(summary: Any) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gateway import metrics
 from gateway.errors import Unavailable
 from gateway.logs import get_logger
-from storage.archive import Archive
-from storage.errors import ObjectDamaged, ObjectMissing, StorageError
+from storage.archive import MISSING, Archive
+from storage.errors import StorageError
 
 log = get_logger(__name__)
 
@@ -57,18 +56,12 @@ def _check(archive: Archive, sop_class_uid: str, sop_uid: str) -> int | None:
             return NO_SUCH_INSTANCE
         if located.sop_class_uid != sop_class_uid:
             return CLASS_CONFLICT
-        digest = hashlib.sha256()
-        with archive.stream(located) as chunks:
-            for chunk in chunks:
-                digest.update(chunk)
-    except (ObjectMissing, ObjectDamaged):
-        metrics.DAMAGED.inc()
-        log.error("object_damaged", sop_uid=sop_uid)
-        return PROCESSING_FAILURE
+        damage = archive.examine(located)
     except StorageError as error:
         raise Unavailable("the archive does not answer; try again") from error
-    if digest.hexdigest() != located.digest:
+    if damage is not None:
         metrics.DAMAGED.inc()
-        log.error("object_damaged", sop_uid=sop_uid)
-        return PROCESSING_FAILURE
+        archive.report(located, damage)
+        log.error("object_damaged", sop_uid=sop_uid, reason=damage)
+        return NO_SUCH_INSTANCE if damage == MISSING else PROCESSING_FAILURE
     return None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from gateway.caller import Caller
 from gateway.describe import read_and_describe
-from gateway.errors import Gone, NotFound, Unavailable
-from storage.archive import Archive
-from storage.errors import StorageError
+from gateway.errors import GatewayError, Gone, NotFound, Unavailable
+from gateway.logs import get_logger
+from storage.archive import MISSING, SIZE, Archive
+from storage.errors import ObjectDamaged, ObjectMissing, StorageError
 from storage.reader import open_reader
+
+log = get_logger(__name__)
 
 
 def delete(
@@ -30,10 +33,19 @@ def delete(
 
 
 def describe_again(archive: Archive) -> int:
-    """Let the earliest remaining instance speak for studies and series whose describing instance left."""
-    waiting = archive.index.undescribed()
-    for located in waiting:
-        with open_reader(archive, located) as stream:
-            record = read_and_describe(stream, located.size, version=located.version, key=located.key)
+    """Let the earliest remaining instance speak for studies and series whose describing instance left.
+
+    Where its object is damaged, they keep what they said until it is repaired.
+    """
+    done = 0
+    for located in archive.index.undescribed():
+        try:
+            with open_reader(archive, located) as stream:
+                record = read_and_describe(stream, located.size, version=located.version, key=located.key)
+        except (ObjectMissing, ObjectDamaged, GatewayError) as error:
+            archive.report(located, MISSING if isinstance(error, ObjectMissing) else SIZE)
+            log.error("object_damaged", sop_uid=located.sop_uid, reason=type(error).__name__)
+            continue
         archive.index.describe(record)
-    return len(waiting)
+        done += 1
+    return done

@@ -34,4 +34,7 @@ RENDITIONS_MADE = Counter("gantry_renditions_made", "Renditions made because non
 DECODERS_KILLED = Counter(
     "gantry_decoder_killed", "Decoder processes stopped or dead, by reason: oom, cpu, timeout, crash.", ("reason",)
 )
+DAMAGED_INSTANCES = Gauge("gantry_damaged_instances", "Instances whose object is known to be missing or damaged.")
+SCRUBBED = Counter("gantry_scrubbed", "Objects read again and compared with their digest, by outcome.", ("outcome",))
+SCRUBBED_BYTES = Counter("gantry_scrubbed_bytes", "Bytes of objects read again by the scrubber.")
 DAMAGED = Counter("gantry_integrity_errors", "Objects found missing or damaged.")

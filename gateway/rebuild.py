@@ -6,16 +6,17 @@ Goes on where an interrupted run stopped; never deletes an object.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from gateway.describe import read_and_describe
 from gateway.errors import GatewayError
-from storage.archive import Archive
+from storage.archive import DIGEST, Archive
 from storage.crashpoints import reached
-from storage.errors import DuplicateConflict, ObjectStoreError
+from storage.errors import DuplicateConflict, ObjectStoreError, ObjectStoreUnavailable
 from storage.index import Added
 from storage.objects import ObjectInfo
 from storage.reader import open_reader
@@ -34,13 +35,15 @@ class Report:
     """What a rebuild came to.
 
     `conflicts` and `unreadable` hold object keys: other bytes under a UID that is taken by an older version, and
-    objects that are no DICOM files or cannot be read. Both stay where they are, for a human to decide.
+    objects that are no DICOM files or cannot be read. Both stay where they are, for a human to decide. `damaged` are
+    those whose bytes are not the ones that were received: they have rows, with the digests that were kept beside them.
     """
 
     instances: int = 0
     buried: int = 0
     conflicts: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
 
     def add(self, other: Report) -> None:
         """Count another report's findings in."""
@@ -48,6 +51,7 @@ class Report:
         self.buried += other.buried
         self.conflicts += other.conflicts
         self.unreadable += other.unreadable
+        self.damaged += other.damaged
 
 
 def rebuild(archive: Archive, progress: Callable[[int], None] = lambda objects: None) -> Report:
@@ -66,7 +70,7 @@ def rebuild(archive: Archive, progress: Callable[[int], None] = lambda objects: 
     groups = archive.stored(after)
     with ThreadPoolExecutor(THREADS) as threads:
         while batch := list(islice(groups, BATCH)):
-            for found in threads.map(lambda versions: _instance(archive, versions, tombs), batch):
+            for found in threads.map(lambda versions: adopt(archive, versions, tombs), batch):
                 report.add(found)
             archive.index.set_note(PENDING, f"after:{batch[-1][-1].key}")
             reached("G9")
@@ -75,8 +79,8 @@ def rebuild(archive: Archive, progress: Callable[[int], None] = lambda objects: 
     return report
 
 
-def _instance(archive: Archive, versions: list[ObjectInfo], tombs: dict[str, str]) -> Report:
-    """One instance: its oldest readable version gets the row."""
+def adopt(archive: Archive, versions: list[ObjectInfo], tombs: dict[str, str], *, announce: bool = False) -> Report:
+    """One instance: its oldest readable version gets the row; `announce` tells of it in the change feed."""
     report = Report()
     for info in versions:
         tomb = tombs.get(version_of(info.key))
@@ -85,13 +89,16 @@ def _instance(archive: Archive, versions: list[ObjectInfo], tombs: dict[str, str
             report.buried += 1
     for record in _records(archive, [i for i in versions if version_of(i.key) not in tombs], report):
         try:
-            added = archive.index.add(record, announce=False)
+            added = archive.index.add(record, announce=announce)
         except DuplicateConflict:
             report.conflicts.append(record.key)
+            archive.set_aside(record.key)
             continue
         reached("G8")
         if added is Added.STORED:
             report.instances += 1
+            if record.key in report.damaged:
+                archive.index.report_damage(record.version, DIGEST, time.time())
         else:
             report.buried += 1
     return report
@@ -101,6 +108,16 @@ def _records(archive: Archive, versions: list[ObjectInfo], report: Report) -> It
     for info in versions:
         try:
             with open_reader(archive, info) as stream:
-                yield read_and_describe(stream, info.size, version=version_of(info.key), key=info.key)
+                record = read_and_describe(stream, info.size, version=version_of(info.key), key=info.key)
+            kept = archive.objects.digests(info.key)
+        except ObjectStoreUnavailable:
+            raise
         except (GatewayError, ObjectStoreError):
             report.unreadable.append(info.key)
+            archive.set_aside(info.key)
+            continue
+        if kept is not None and kept != (record.digest, record.dataset_digest):
+            # what was received is what the row promises, or the damage would pass for good from now on
+            report.damaged.append(info.key)
+            record = replace(record, digest=kept[0], dataset_digest=kept[1])
+        yield record

@@ -32,7 +32,7 @@ from gateway.dicom.transcode import offered, transcode
 from gateway.dicom.uids import syntax
 from gateway.dicom.vr import WIDTH
 from gateway.errors import Damaged, Gone, NotAcceptable, NotFound, Unavailable
-from storage.archive import Archive
+from storage.archive import DIGEST, Archive
 from storage.records import Located
 
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
@@ -115,10 +115,10 @@ def stream(archive: Archive, located: Located, start: int = 0, length: int | Non
     """
     with reading(), archive.stream(located, start, length) as chunks:
         whole = start == 0 and length in (None, located.size)
-        yield _verified(chunks, located.digest) if whole else iter(chunks)
+        yield _verified(archive, located, chunks) if whole else iter(chunks)
 
 
-def _verified(chunks: Iterator[memoryview | bytes], digest: str) -> Chunks:
+def _verified(archive: Archive, located: Located, chunks: Iterator[memoryview | bytes]) -> Chunks:
     total = hashlib.sha256()
     held: memoryview | bytes | None = None
     for chunk in chunks:
@@ -126,8 +126,9 @@ def _verified(chunks: Iterator[memoryview | bytes], digest: str) -> Chunks:
             yield held
         total.update(chunk)
         held = bytes(chunk)
-    if total.hexdigest() != digest:
+    if total.hexdigest() != located.digest:
         metrics.DAMAGED.inc()
+        archive.report(located, DIGEST)
         raise Damaged("the stored object is damaged")
     if held is not None:
         yield held

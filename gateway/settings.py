@@ -135,6 +135,12 @@ class Settings(BaseSettings):
         "refuse", description="What to do with other bytes under a known SOP Instance UID."
     )
     delete_delay: float = Field(259_200.0, ge=0, description="Seconds that the bytes of deleted instances are kept.")
+    scrub_days: float = Field(
+        30.0, ge=0, description="Days in which every stored object is read again and its digest compared; 0: never."
+    )
+    scrub_rate: int = Field(
+        20 << 20, ge=1 << 10, description="Bytes a second that the scrubber reads at most, on each gateway."
+    )
     spool_reserve: int = Field(
         32 << 20, ge=0, description="Bytes of the spool's disk that are left free, so that the index can go on."
     )

@@ -6,25 +6,30 @@ Delete   tomb object (so that a rebuild does not bring it back) -> one index tra
          garbage -> success. The objects go later, when no reader can still be on them.
 Sweep    garbage that is due; then objects that no row or garbage names: noted at first sight, removed a day later.
 
+Damage   an object that is missing, or is not what was stored, is noted in the index by whoever meets it: a reader,
+         the scrubber, `gantry index verify`. Nothing of it is served. The same data set sent again repairs it: a
+         duplicate is only a success once what is there was read and found good.
+
 Everything destructive is late, claimed, and touches one version's key only, so it can never hit a successor.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 
 from storage.crashpoints import reached
 from storage.derived import Derived
-from storage.errors import DuplicateConflict, ObjectMissing, StorageError
+from storage.errors import DuplicateConflict, ObjectDamaged, ObjectMissing, StorageError
 from storage.index import Added, Garbage, Index
 from storage.objects import ObjectInfo, ObjectStore
 from storage.query import Query
-from storage.records import Change, InstanceRecord, Located, Page
+from storage.records import Change, Damage, InstanceRecord, Located, Page
 from storage.spool import Spool
 from storage.versions import OBJECTS, instance_of, new_version, object_key, version_of, version_time
 
@@ -32,6 +37,9 @@ TOMBS = "tomb/"
 DAY = 86400.0
 DERIVED_BYTES = 4 << 30
 LEASE = DAY / 2
+_ASIDE = "aside:"
+MISSING, SIZE, DIGEST = "missing", "size", "digest"
+"""What can be wrong with an object: there is none; it has another length; its bytes are others."""
 
 
 class Archive:
@@ -61,6 +69,7 @@ class Archive:
         self._replace = replace
         self._delete_delay = delete_delay
         self._lease = lease
+        self._quarantined: frozenset[str] = frozenset()
 
     # ------------------------------------------------------------ store
 
@@ -69,10 +78,15 @@ class Archive:
 
         Raises DuplicateConflict, ObjectStoreError, IndexStoreError; then nothing became visible.
         """
-        live = self.index.find(record.sop_uid)
+        live, repairs = self.index.find(record.sop_uid), ""
         if live is not None and live.dataset_digest == record.dataset_digest and _same_place(live, record):
-            return Added.DUPLICATE
-        if live is not None and not (self._replace and _same_place(live, record)):
+            # what a sender is told is safe, and may delete, is read at that moment
+            reason = self.examine(live)
+            if reason is None:
+                return Added.DUPLICATE
+            self.report(live, reason)
+            repairs = live.version
+        elif live is not None and not (self._replace and _same_place(live, record)):
             reason = "different_bytes" if _same_place(live, record) else "uid_reuse_across_study"
             raise DuplicateConflict(record.sop_uid, reason)
         self.index.check_writable()  # else each attempt would leave an orphan
@@ -86,7 +100,7 @@ class Archive:
         until = version_time(record.version) + self._lease
         tomb = "" if live is None else self._mark([live.version])
         try:
-            added = self.index.add(record, replace=self._replace, tomb=tomb, until=until)
+            added = self.index.add(record, replace=self._replace, repairs=repairs, tomb=tomb, until=until)
         except DuplicateConflict:
             # refused for certain, so nothing names this key; should this fail, the sweep finds it
             self._drop(record.key)
@@ -133,13 +147,76 @@ class Archive:
 
     def read(self, located: Located, start: int = 0, length: int | None = None) -> bytes:
         """Bytes of the instance's Part 10 file, in one ranged read. Raises ObjectMissing, ObjectDamaged."""
-        return self.objects.read(located.key, start, length)
+        with self._watched(located):
+            return self.objects.read(located.key, start, length)
 
+    @contextmanager
     def stream(
         self, located: Located, start: int = 0, length: int | None = None
-    ) -> AbstractContextManager[Iterator[memoryview | bytes]]:
+    ) -> Iterator[Iterator[memoryview | bytes]]:
         """As `read`, in chunks."""
-        return self.objects.stream(located.key, start, length)
+        with self._watched(located), self.objects.stream(located.key, start, length) as chunks:
+            yield chunks
+
+    @contextmanager
+    def _watched(self, located: Located) -> Iterator[None]:
+        """Note damage that a reader meets, and keep readers from what is known to be damaged."""
+        if located.version in self._quarantined:
+            raise ObjectDamaged(f"{located.key}: found damaged before")
+        try:
+            yield
+        except ObjectMissing:
+            self.report(located, MISSING)
+            raise
+        except ObjectDamaged:
+            self.report(located, SIZE)
+            raise
+
+    # ------------------------------------------------------------ damage
+
+    def examine(self, located: Located, *, deep: bool = True) -> str | None:
+        """What is wrong with the instance's object (`missing`, `size`, or when `deep` is set `digest`); None: nothing.
+
+        Reads the whole object when `deep`, else asks for its length only. Raises ObjectStoreUnavailable.
+        """
+        try:
+            if not deep:
+                return None if self.objects.size(located.key) == located.size else SIZE
+            digest, size = hashlib.sha256(), 0
+            with self.objects.stream(located.key) as chunks:
+                for chunk in chunks:
+                    digest.update(chunk)
+                    size += len(chunk)
+        except ObjectMissing:
+            return MISSING
+        except ObjectDamaged:
+            return SIZE
+        if size != located.size:
+            return SIZE
+        return None if digest.hexdigest() == located.digest else DIGEST
+
+    def report(self, located: Located, reason: str) -> None:
+        """Note that a live instance's object is not what was stored. Never raises: its caller has worse to tell."""
+        with suppress(StorageError):
+            if self.index.report_damage(located.version, reason, time.time()) and reason == DIGEST:
+                self._quarantined |= {located.version}
+
+    def damaged(self, after: str = "", limit: int = 1000) -> list[Damage]:
+        """The live instances whose objects were found missing or damaged, in the order of their versions."""
+        return self.index.damaged(after, limit)
+
+    def absolve(self, located: Located) -> None:
+        """The instance's object was read and is good: it may be served again."""
+        self.index.clear_damage(located.version)
+        self._quarantined -= {located.version}
+
+    def look_at_damage(self) -> list[Damage]:
+        """Learn what other gateways found, so that it is not served here either; returns all that is known."""
+        found: list[Damage] = []
+        while page := self.index.damaged(found[-1].instance.version if found else ""):
+            found += page
+        self._quarantined = frozenset(one.instance.version for one in found if one.reason == DIGEST)
+        return found
 
     # ------------------------------------------------------------ delete
 
@@ -193,7 +270,9 @@ class Archive:
             versions = list(old)
             named = self.index.live_versions(versions) | self.index.garbage_versions(versions)
             for version in versions:
-                if version not in named and self._is_orphan(old[version], now, grace):
+                if version in named or self.is_set_aside(old[version]):
+                    continue
+                if self._is_orphan(old[version], now, grace):
                     self.objects.delete(old[version])
                     reached("G5")
                     self.index.pardon(old[version])
@@ -228,10 +307,22 @@ class Archive:
         """Versions that were deleted and whose object may still be there, each with the key of its tomb."""
         return {version: info.key for info in self.objects.keys(TOMBS) for version in self._tomb(info.key)}
 
+    def tomb_time(self, tomb: str) -> float:
+        """When a tomb was made, in seconds since the epoch."""
+        return version_time(_tomb_version(tomb))
+
     def stored(self, after: str = "") -> Iterator[list[ObjectInfo]]:
         """All received objects after key `after`: one list an instance, its versions oldest first."""
         for _, versions in groupby(self.objects.keys(OBJECTS, after), key=lambda info: instance_of(info.key)):
             yield list(versions)
+
+    def set_aside(self, key: str) -> None:
+        """Keep an object that no row names, for a human to decide: the sweep leaves it alone."""
+        self.index.set_note(_ASIDE + key, "")
+
+    def is_set_aside(self, key: str) -> bool:
+        """Was it set aside?"""
+        return self.index.note(_ASIDE + key) is not None
 
     def bury(self, key: str, tomb: str) -> None:
         """Put an object under a tomb back into the garbage."""

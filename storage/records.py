@@ -61,6 +61,18 @@ class Located:
     frames: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A live instance whose object is not what was stored.
+
+    `reason` is `missing`, `size` or `digest`; `found_at` in seconds since the epoch.
+    """
+
+    instance: Located
+    reason: str
+    found_at: float
+
+
 Item = Mapping[str, Value]
 
 
@@ -91,7 +103,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry of the change feed: `action` is `create`, `replace` or `delete`; `sequence` grows by commit order."""
+    """One entry of the change feed: `sequence` grows by commit order.
+
+    `action` is `create`; `replace`, other bytes took the place of the old ones; `repair`, the same data set took the
+    place of a damaged object; or `delete`.
+    """
 
     sequence: int
     action: str

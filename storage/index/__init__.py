@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Protocol
 
 from storage.query import Query
-from storage.records import Change, InstanceRecord, Located, Page
+from storage.records import Change, Damage, InstanceRecord, Located, Page
 from storage.tasks import NewTask, Task
 
 Mark = tuple[str, str | None, str]
@@ -25,6 +25,7 @@ class Added(Enum):
     STORED = "stored"
     DUPLICATE = "duplicate"  # the same data set is there already; the new object is garbage
     REPLACED = "replaced"
+    REPAIRED = "repaired"  # the same data set, in the place of an object that was missing or damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,16 @@ class Index(Protocol):
         tomb: str = "",
         announce: bool = True,
         until: float | None = None,
+        repairs: str = "",
     ) -> Added:
         """Make one instance findable: its row, its series' and study's, counters and change feed in one transaction.
 
         A row with the same data set digest makes it a duplicate: the record's own object, if it is another one, goes
         to the garbage. Other bytes, or another study or series, raise DuplicateConflict and change nothing, unless
         `replace` allows other bytes within the same series; `tomb` then is the key of the object that tells a rebuild
-        that the old version is gone. `announce` False writes no change: for a rebuild. After `until` (seconds since the
-        epoch) it is too late: IndexUnavailable, for a sweep may take the object for an orphan (F-54).
+        that the old version is gone. `announce` False writes no change: for a rebuild. `repairs` names a live version
+        with the same data set digest whose object is damaged: the record takes its place. After `until` (seconds since
+        the epoch) it is too late: IndexUnavailable, for a sweep may take the object for an orphan (F-54).
         """
 
     def find(self, sop_uid: str) -> Located | None:
@@ -113,6 +116,18 @@ class Index(Protocol):
 
     def pardon(self, key: str) -> None:
         """Forget a strike."""
+
+    def walk(self, after: str = "", limit: int = 100) -> list[Located]:
+        """The live instances with a version above `after`, in the order of their versions."""
+
+    def report_damage(self, version: str, reason: str, now: float) -> bool:
+        """Note that the object of this live instance is not what was stored; returns whether that is new."""
+
+    def clear_damage(self, version: str) -> None:
+        """The object of this instance is good again."""
+
+    def damaged(self, after: str = "", limit: int = 1000) -> list[Damage]:
+        """The live instances with damaged objects and a version above `after`, in the order of their versions."""
 
     def changes(self, since: int = 0, limit: int = 1000) -> list[Change]:
         """The change feed after sequence number `since`, in commit order."""

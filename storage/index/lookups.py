@@ -30,16 +30,16 @@ def undescribed(connection: Connection) -> list[Located]:
             .group_by(study.c.id)
         ).scalars()
     )
-    statement = _located().where(instance.c.version == bindparam("version"))
+    statement = located_columns().where(instance.c.version == bindparam("version"))
     found = [connection.execute(statement, {"version": version}).one() for version in sorted(versions)]
-    return [_as_located(row) for row in found]
+    return [as_located(row) for row in found]
 
 
 def located(
     connection: Connection, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
 ) -> list[Located]:
     """See `Index.locate`."""
-    statement = _located().where(study.c.study_instance_uid == study_uid)
+    statement = located_columns().where(study.c.study_instance_uid == study_uid)
     if series_uid is not None:
         statement = statement.where(series.c.series_instance_uid == series_uid)
     if sop_uid is not None:
@@ -51,7 +51,7 @@ def located(
         instance.c.instance_number.nulls_last(),
         instance.c.sop_instance_uid,
     )
-    return [_as_located(row) for row in connection.execute(statement)]
+    return [as_located(row) for row in connection.execute(statement)]
 
 
 def was_deleted(
@@ -70,13 +70,13 @@ def was_deleted(
 def found(session: Session, sop_uid: str) -> Located | None:
     """See `Index.find`."""
     row = session.row(_FOUND, {"uid": sop_uid})
-    return None if row is None else _as_located(row)
+    return None if row is None else as_located(row)
 
 
 def by_version(connection: Connection, versions: Sequence[str]) -> dict[str, Located]:
     """The live instances of these versions, by version; at most some hundred."""
-    rows = connection.execute(_located().where(instance.c.version.in_(versions)))
-    return {found.version: found for found in map(_as_located, rows)}
+    rows = connection.execute(located_columns().where(instance.c.version.in_(versions)))
+    return {found.version: found for found in map(as_located, rows)}
 
 
 def known(connection: Connection, table: Table, versions: Sequence[str]) -> set[str]:
@@ -88,7 +88,8 @@ def known(connection: Connection, table: Table, versions: Sequence[str]) -> set[
     return seen
 
 
-def _located() -> Select[Any]:
+def located_columns() -> Select[Any]:
+    """All live instances, as `as_located` takes them."""
     return (
         select(
             study.c.study_instance_uid,
@@ -110,11 +111,12 @@ def _located() -> Select[Any]:
     )
 
 
-def _as_located(row: AnyRow) -> Located:
+def as_located(row: AnyRow) -> Located:
+    """A row of `located_columns`."""
     return Located(*tuple(row))
 
 
-_FOUND = Statement(lambda _: _located().where(instance.c.sop_instance_uid == bindparam("uid")))
+_FOUND = Statement(lambda _: located_columns().where(instance.c.sop_instance_uid == bindparam("uid")))
 STUDY_ROW = Statement(
     lambda _: (
         select(

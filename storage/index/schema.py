@@ -144,6 +144,14 @@ orphan = Table(
     Column("first_seen", Float, nullable=False),
 )
 
+damage = Table(
+    "damage",
+    metadata,
+    Column("version", _TEXT, primary_key=True),
+    Column("reason", _TEXT, nullable=False),
+    Column("found_at", Float, nullable=False),
+)
+
 change = Table(
     "change",
     metadata,

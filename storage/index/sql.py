@@ -19,8 +19,9 @@ from storage.errors import IndexStoreError, IndexUnavailable, StorageError
 from storage.index import Added, Garbage, describing, lookups, search, writes
 from storage.index.conditions import Glob
 from storage.index.group import GroupCommit
+from storage.index.health import Health
 from storage.index.queue import Queue
-from storage.index.schema import change, garbage, instance, note, orphan, request, series, study
+from storage.index.schema import change, damage, garbage, instance, note, orphan, request, series, study
 from storage.index.session import CoreSession, InsertNew, Session
 from storage.query import Query
 from storage.records import Change, InstanceRecord, Located, Page
@@ -52,9 +53,10 @@ class _Addition:
     tomb: str
     announce: bool
     until: float | None
+    repairs: str = ""
 
 
-class SqlIndex(Queue):
+class SqlIndex(Queue, Health):
     """`Index` over two engines. Stores that wait at the same time share a transaction."""
 
     def __init__(self, readers: Engine, writers: Engine, dialect: Dialect) -> None:
@@ -71,9 +73,10 @@ class SqlIndex(Queue):
         tomb: str = "",
         announce: bool = True,
         until: float | None = None,
+        repairs: str = "",
     ) -> Added:
         """See `Index.add`."""
-        return self._additions.submit(_Addition(record, replace, tomb, announce, until))
+        return self._additions.submit(_Addition(record, replace, tomb, announce, until, repairs))
 
     def find(self, sop_uid: str) -> Located | None:
         """See `Index.find`."""
@@ -229,7 +232,7 @@ class SqlIndex(Queue):
         """See `Index.clear`."""
 
         def write(connection: Connection) -> None:
-            for table in (instance, request, series, study, garbage, orphan):
+            for table in (instance, request, series, study, garbage, orphan, damage):
                 connection.execute(delete(table))
 
         self._write(write)
@@ -351,6 +354,7 @@ def _add_one(session: Session, addition: _Addition, again: bool) -> Added | Exce
             tomb=addition.tomb,
             announce=addition.announce,
             again=again,
+            repairs=addition.repairs,
         )
     except StorageError as refused:  # raised before anything was written
         return refused

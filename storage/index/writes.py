@@ -23,12 +23,14 @@ from storage.index.describing import (
     modalities_of,
     row_values,
 )
+from storage.index.health import forget
 from storage.index.lookups import SERIES_ROW, STUDY_ROW, located
 from storage.index.schema import (
     INSTANCE_ATTRIBUTES,
     SERIES_ATTRIBUTES,
     STUDY_ATTRIBUTES,
     change,
+    damage,
     garbage,
     instance,
     request,
@@ -48,7 +50,14 @@ GARBAGE_DELAY = 3600.0
 
 
 def add(
-    session: Session, record: InstanceRecord, *, replace: bool, tomb: str, announce: bool, again: bool = False
+    session: Session,
+    record: InstanceRecord,
+    *,
+    replace: bool,
+    tomb: str,
+    announce: bool,
+    again: bool = False,
+    repairs: str = "",
 ) -> Added:
     """See `Index.add`. Raises DuplicateConflict before anything is written, Raced when another writer was first.
 
@@ -60,7 +69,7 @@ def add(
     if again and (live is None or live.version != record.version) and _is_garbage(session, record.version):
         return Added.STORED
     if live is not None:
-        return _again(session, record, live, now, replace=replace, tomb=tomb, announce=announce)
+        return _again(session, record, live, now, replace=replace, tomb=tomb, announce=announce, repairs=repairs)
     study_row = _study(session, record, now)
     series_row = _series(session, record, study_row.id, now)
     own = {"study": study_row.id, "series": series_row.id, "sop_instance_uid": record.sop_uid}
@@ -113,6 +122,7 @@ def remove(
         [{"version": one.version, "object_key": one.key, "cleanup_after": cleanup_after, "tomb": tomb} for one in gone],
     )
     connection.execute(delete(instance).where(instance.c.version == bindparam("v")), [{"v": v} for v in removed])
+    forget(connection, sorted(removed))
     _recount(connection, session, study_row, {one.series_uid for one in gone}, removed, now)
     _announce(session, "delete", [(o.study_uid, o.series_uid, o.sop_uid, o.version) for o in gone], now)
     return gone
@@ -181,6 +191,7 @@ _COUNT_STUDY = Statement(
 )
 _INSERT_CHANGE = Statement(lambda _: insert(change), ["action", "at", "study_uid", "series_uid", "sop_uid", "version"])
 _GARBAGE = Statement(lambda _: select(garbage.c.version).where(garbage.c.version == bindparam("version")))
+_FORGET_DAMAGE = Statement(lambda _: delete(damage).where(damage.c.version == bindparam("version")))
 _INSERT_GARBAGE = Statement(lambda _: insert(garbage), ["version", "object_key", "cleanup_after", "tomb"])
 
 
@@ -236,26 +247,29 @@ def _again(
     replace: bool,
     tomb: str,
     announce: bool,
+    repairs: str,
 ) -> Added:
     """The SOP Instance UID is known: our own earlier commit, a duplicate, a replacement or a conflict."""
     if live.version == record.version:
         return Added.STORED  # the answer to our own commit was lost
     if (live.study_instance_uid, live.series_instance_uid) != (record.study_uid, record.series_uid):
         raise DuplicateConflict(record.sop_uid, "uid_reuse_across_study")
-    if live.dataset_digest == record.dataset_digest:
+    same = live.dataset_digest == record.dataset_digest
+    if same and repairs != live.version:
         _discard(session, record.version, record.key, now)
         return Added.DUPLICATE
-    if not replace:
+    if not same and not replace:
         raise DuplicateConflict(record.sop_uid, "different_bytes")
     _discard(session, live.version, live.object_key, now, tomb)
+    session.run(_FORGET_DAMAGE, {"version": live.version})
     session.run(_REPLACE_INSTANCE, {**instance_values(record), "row": live.id})
     if live.study_by == live.version:
         session.run(_UNDESCRIBE_STUDY, {"row": live.study_row, "described_by": ""})
     if live.series_by == live.version:
         session.run(_UNDESCRIBE_SERIES, {"row": live.series_row, "described_by": ""})
     if announce:
-        _announce(session, "replace", [_uids(record)], now)
-    return Added.REPLACED
+        _announce(session, "repair" if same else "replace", [_uids(record)], now)
+    return Added.REPAIRED if same else Added.REPLACED
 
 
 def _is_garbage(session: Session, version: str) -> bool:

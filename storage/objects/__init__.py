@@ -80,6 +80,11 @@ class ObjectStore(Protocol):
         ObjectMissing is raised on entering; ObjectDamaged when the object ends early.
         """
 
+    def digests(self, key: str) -> tuple[str, str] | None:
+        """The SHA-256 (hex) of the file and of its data set, as `put` was told them in `metadata` by the names `digest`
+        and `dataset-digest`; None where the store has kept none. Raises ObjectMissing.
+        """
+
     def size(self, key: str) -> int:
         """Length in bytes. Raises ObjectMissing."""
 

@@ -17,10 +17,11 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._objects: dict[str, bytes] = {}
+        self._digests: dict[str, tuple[str, str]] = {}
         self._lock = Lock()
 
     def put(self, key: str, source: Path, *, sha256: str, metadata: Mapping[str, str] | None = None) -> None:
-        """See ObjectStore. The digest is verified; there is no room for `metadata`."""
+        """See ObjectStore. The digest is verified; of `metadata` only the digests are kept."""
         check_key(key)
         try:
             data = source.read_bytes()
@@ -32,6 +33,8 @@ class MemoryStore:
             if key in self._objects:
                 raise ObjectExists(key)
             self._objects[key] = data
+            if metadata and {"digest", "dataset-digest"} <= metadata.keys():
+                self._digests[key] = (metadata["digest"], metadata["dataset-digest"])
 
     def put_bytes(self, key: str, data: bytes) -> None:
         """See ObjectStore."""
@@ -54,6 +57,11 @@ class MemoryStore:
         data = self.read(key, start, length)
         yield (data[at : at + CHUNK] for at in range(0, len(data), CHUNK))
 
+    def digests(self, key: str) -> tuple[str, str] | None:
+        """See ObjectStore."""
+        self._object(key)
+        return self._digests.get(key)
+
     def size(self, key: str) -> int:
         """See ObjectStore."""
         return len(self._object(key))
@@ -63,6 +71,7 @@ class MemoryStore:
         check_key(key)
         with self._lock:
             self._objects.pop(key, None)
+            self._digests.pop(key, None)
 
     def keys(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
         """See ObjectStore. What is put or deleted meanwhile is not seen."""

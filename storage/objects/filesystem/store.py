@@ -29,6 +29,7 @@ from storage.objects.filesystem.tree import FILE, FOLDER, FULL, STAYING, Tree, r
 _log = logging.getLogger(__name__)
 
 _UNFINISHED = ".unfinished"
+_ATTRIBUTE = "user.gantry"
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -46,15 +47,18 @@ class FolderStore:
         self._known: set[str] = set()  # folders whose own name is on the disk for certain
 
     def put(self, key: str, source: Path, *, sha256: str, metadata: Mapping[str, str] | None = None) -> None:
-        """See ObjectStore. There is no room for `metadata`; the digest is verified only when the file is copied."""
+        """See ObjectStore. The digest is verified only when the file is copied; of `metadata` the digests are kept, in
+        an extended attribute of the file where its file system has these.
+        """
         check_key(key)
         self._check_writable()
         with writing("store"):
             file = os.open(source, FILE)
             try:
+                digests = _packed(metadata or {})
                 here = os.fstat(file).st_dev == os.fstat(self._tree.root).st_dev
-                if not (here and self._move(key, source, file)):
-                    self._place(key, lambda folder, name: self._copy(file, sha256, folder, name))
+                if not (here and self._move(key, source, file, digests)):
+                    self._place(key, lambda folder, name: self._copy(file, sha256, digests, folder, name))
             finally:
                 os.close(file)
             source.unlink(missing_ok=True)
@@ -84,6 +88,15 @@ class FolderStore:
         """See ObjectStore. A file that is too short is told on entering."""
         with self._opened(key, start, length) as (file, end):
             yield _pieces(key, file, start, end, CHUNK)
+
+    def digests(self, key: str) -> tuple[str, str] | None:
+        """See ObjectStore."""
+        with self._opened(key, 0, None) as (file, _):
+            try:
+                packed = os.getxattr(file.fileno(), _ATTRIBUTE)
+            except OSError:
+                return None
+        return (packed[:32].hex(), packed[32:].hex()) if len(packed) == 64 else None
 
     def size(self, key: str) -> int:
         """See ObjectStore."""
@@ -175,8 +188,9 @@ class FolderStore:
                 self._known.update(path for path in unsure if path.count("/") < STAYING)
                 return
 
-    def _move(self, key: str, source: Path, file: int) -> bool:
+    def _move(self, key: str, source: Path, file: int, digests: bytes) -> bool:
         """Bring a file of our own file system; False when that is mounted twice, and cannot be linked across."""
+        _mark(file, digests)
         self._sync(file)
         reached("P3")
         try:
@@ -187,7 +201,7 @@ class FolderStore:
             raise
         return True
 
-    def _copy(self, file: int, sha256: str, folder: int, name: str) -> None:
+    def _copy(self, file: int, sha256: str, digests: bytes, folder: int, name: str) -> None:
         """Bring a file from another file system, by way of an unfinished one on ours."""
         digest = hashlib.sha256()
         with self._unfinished() as (unfinished, temporary, copy):
@@ -198,6 +212,7 @@ class FolderStore:
                 position += len(data)
             if digest.hexdigest() != sha256:
                 raise ObjectDamaged("the file to be stored is not the one whose digest was given")
+            _mark(copy, digests)
             self._sync(copy)
             _link(temporary, folder, name, source_folder=unfinished)
 
@@ -229,6 +244,18 @@ class FolderStore:
                 _log.error("object store: %s", self._trouble)
                 raise ObjectStoreBroken(self._trouble) from error
             raise
+
+
+def _packed(metadata: Mapping[str, str]) -> bytes:
+    """Both digests in 64 bytes: an extended attribute of this size has room in the inode of ext4."""
+    return bytes.fromhex(metadata.get("digest", "") + metadata.get("dataset-digest", ""))
+
+
+def _mark(file: int, digests: bytes) -> None:
+    """Keep the digests with the file, where its file system has room for them; synced with the file."""
+    if digests:
+        with suppress(OSError):
+            os.setxattr(file, _ATTRIBUTE, digests)
 
 
 def _link(source: Path | str, folder: int, name: str, *, source_folder: int | None = None) -> None:

@@ -120,6 +120,13 @@ class S3Store:
         finally:
             download.close()
 
+    def digests(self, key: str) -> tuple[str, str] | None:
+        """See ObjectStore."""
+        found = self._call("head_object", Key=self._name(key)).get("Metadata", {})
+        kept = {text.lower(): value for text, value in found.items()}
+        digests = kept.get("digest"), kept.get("dataset-digest")
+        return (digests[0], digests[1]) if digests[0] and digests[1] else None
+
     def size(self, key: str) -> int:
         """See ObjectStore."""
         return int(self._call("head_object", Key=self._name(key))["ContentLength"])
