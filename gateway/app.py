@@ -27,7 +27,7 @@ from gateway.dimse.report import Reports
 from gateway.dimse.server import DimseServer
 from gateway.errors import GatewayError
 from gateway.forwarding import Feed, is_web
-from gateway.http import documentation, health, integrity, queue
+from gateway.http import changes, documentation, health, integrity, queue
 from gateway.integrity import Scrubber
 from gateway.logs import get_logger
 from gateway.rebuild import PENDING
@@ -36,6 +36,7 @@ from gateway.tasks import Handler, Outcome
 from gateway.thumbnails import Thumbnails
 from gateway.ui.routes import routes as ui_routes
 from gateway.uploads import Uploads
+from gateway.webhooks import Deliverer, WebhookFeed
 from gateway.workers import Workers
 from storage import Archive, open_archive
 from storage.errors import RebuildPending, StorageError
@@ -122,7 +123,14 @@ class Gateway:
         signal.signal(signal.SIGINT, _ignore)
         feed = Feed(self._archive, self._settings)
         feed.start()
-        workers = Workers(self._archive, handlers(self._archive, self._settings), feed.advance)
+        webhooks = WebhookFeed(self._archive, self._settings)
+        webhooks.start()
+
+        def advance() -> None:
+            feed.advance()
+            webhooks.advance()
+
+        workers = Workers(self._archive, handlers(self._archive, self._settings), advance)
         thumbnails = Thumbnails(self._archive, self._settings)
         listener = _listen(self._settings.http)
         try:
@@ -179,7 +187,10 @@ class Gateway:
             *uri_routes(self._archive, self._settings),
             *queue.routes(self._archive, self._settings),
             *integrity.routes(self._archive),
-            *documentation.routes([*DICOMWEB, queue.SERVICE, integrity.SERVICE, health.SERVICE], gantry_version()),
+            *changes.routes(self._archive),
+            *documentation.routes(
+                [*DICOMWEB, queue.SERVICE, changes.SERVICE, integrity.SERVICE, health.SERVICE], gantry_version()
+            ),
             *ui_routes(aet=self._settings.aet, dimse_port=dimse_port),
         ]
         return http.middleware(Router(routes, redirect_slashes=False), self._settings)
@@ -219,6 +230,7 @@ def handlers(archive: Archive, settings: Settings) -> dict[str, Handler]:
         tasks.FORWARD: forward,
         tasks.COMMITMENT: Reports(archive, settings),
         tasks.NOTIFICATION: Notifications(archive, settings),
+        tasks.WEBHOOK: Deliverer(archive, settings),
     }
 
 

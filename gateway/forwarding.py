@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import orjson
 
 from gateway.caller import Caller
+from gateway.changes import since
 from gateway.dicom.header import Header
 from gateway.dicom.part10 import source_aet
 from gateway.errors import BadRequest, GatewayError, NotFound, Unavailable
@@ -58,10 +59,7 @@ class Feed:
         index = self._archive.index
         while True:
             mark = index.note(MARK) or "0"
-            if not index.changes(int(mark), 1):
-                return
-            upto = index.horizon()
-            changes = [one for one in index.changes(int(mark), PAGE) if one.sequence <= upto]
+            changes = since(self._archive, int(mark), PAGE)
             if not changes:
                 return
             tasks = [*self._forwards(changes), *self._notifications(changes)]

@@ -76,6 +76,20 @@ class Coerce(BaseModel):
     replace: dict[str, str] = Field({}, description="Values by keyword, set whatever the attribute has.")
 
 
+class Webhook(BaseModel):
+    """A web server that is told of changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    url: str = Field(pattern=r"^https?://[^/?#\s]", description="URL that changes are posted to.")
+    secret: str | None = Field(
+        None, min_length=16, repr=False, description="Key of the HMAC-SHA256 signature in Gantry-Signature."
+    )
+    actions: tuple[Literal["create", "replace", "repair", "delete"], ...] = Field(
+        (), description="Only changes of these kinds."
+    )
+
+
 class Settings(BaseSettings):
     """The settings. Frozen: nothing changes them after start."""
 
@@ -121,6 +135,9 @@ class Settings(BaseSettings):
     peers: tuple[Peer, ...] = Field((), description="Known DICOM nodes ([[peers]] in the TOML file).")
     forward: tuple[Forward, ...] = Field((), description="Forwarding rules ([[forward]] in the TOML file).")
     coerce: tuple[Coerce, ...] = Field((), description="Coercion at ingest ([[coerce]] in the TOML file).")
+    webhooks: tuple[Webhook, ...] = Field(
+        (), description="Web servers that are told of changes ([[webhooks]] in the TOML file)."
+    )
     study_quiet: float = Field(
         60.0, ge=0, description="Seconds without a new instance after which a study counts as complete."
     )

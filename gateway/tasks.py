@@ -18,8 +18,9 @@ from storage.archive import Archive
 from storage.errors import StorageError
 from storage.tasks import NewTask, Task
 
-FORWARD, COMMITMENT, NOTIFICATION = "forward", "commitment", "notification"
-"""Kinds of tasks: send an instance on; report on a storage commitment; tell a peer that a study is available."""
+FORWARD, COMMITMENT, NOTIFICATION, WEBHOOK = "forward", "commitment", "notification", "webhook"
+"""Kinds of tasks: send an instance on; report on a storage commitment; tell a peer that a study is available; tell a
+web server of changes."""
 
 FIRST_DELAY = 10.0
 LONGEST_DELAY = 86_400.0

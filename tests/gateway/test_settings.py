@@ -115,4 +115,4 @@ def test_every_setting_is_documented_with_its_default() -> None:
     assert rows.keys() == Settings.model_fields.keys()
     for name, field in Settings.model_fields.items():
         assert field.description and field.description in rows[name], name
-        assert f"GANTRY_{name.upper()}" in rows[name] or name in {"peers", "forward", "coerce"}, name
+        assert f"GANTRY_{name.upper()}" in rows[name] or name in {"peers", "forward", "webhooks", "coerce"}, name
