@@ -14,7 +14,7 @@ import orjson
 from gateway.caller import Caller
 from gateway.changes import since
 from gateway.dicom.header import Header
-from gateway.dicom.part10 import source_aet
+from gateway.dicom.part10 import parse_head, source_aet
 from gateway.errors import BadRequest, GatewayError, NotFound, Unavailable
 from gateway.logs import get_logger
 from gateway.retrieve import find, header, reading
@@ -22,6 +22,7 @@ from gateway.settings import Forward, Settings
 from gateway.tasks import FORWARD, NOTIFICATION, enter, payload
 from gateway.tasks import find as find_task
 from storage.archive import Archive
+from storage.errors import StorageError
 from storage.records import Change, Located
 from storage.tasks import NewTask, Task
 
@@ -30,6 +31,8 @@ log = get_logger(__name__)
 MARK = "forwarding"
 PAGE = 500
 _MODALITY = 0x00080060
+_HEAD = 1024
+"""Bytes that hold the File Meta Information that we write."""
 
 
 class Feed:
@@ -62,7 +65,7 @@ class Feed:
             changes = since(self._archive, int(mark), PAGE)
             if not changes:
                 return
-            tasks = [*self._forwards(changes), *self._notifications(changes)]
+            tasks = [*self._forwards(changes), *self._notifications(changes), *self._removals(changes)]
             index.enqueue(tasks, time.time(), (MARK, mark, str(changes[-1].sequence)))
 
     def _forwards(self, changes: Iterable[Change]) -> Iterator[NewTask]:
@@ -90,6 +93,34 @@ class Feed:
                 key = f"{NOTIFICATION}:{aet}:{study_uid}"
                 yield NewTask(NOTIFICATION, aet, key, payload(study=study_uid), due, postpone=True)
 
+    def _removals(self, changes: Iterable[Change]) -> Iterator[NewTask]:
+        """One task for each study that instances were taken from and each peer, due at once."""
+        if not self._told:
+            return
+        gone: dict[str, list[tuple[str, str, str]]] = {}
+        for change in changes:
+            if change.action == "delete" and (class_uid := self._class_of_removed(change)):
+                gone.setdefault(change.study_uid, []).append((change.series_uid, class_uid, change.sop_uid))
+        now = time.time()
+        for study_uid, instances in gone.items():
+            for aet in self._told:
+                key = f"{NOTIFICATION}:{aet}:{study_uid}:{time.time_ns()}"
+                yield NewTask(NOTIFICATION, aet, key, payload(study=study_uid, gone=instances), now)
+
+    def _class_of_removed(self, change: Change) -> str:
+        """The SOP Class UID of an instance whose row has left, by its object, which waits to go; "" when that is gone
+        too, or the instance was stored again."""
+        with reading():
+            if self._archive.find(change.sop_uid) is not None:
+                return ""
+        try:
+            objects, key = self._archive.objects, self._archive.key(change.sop_uid, change.version)
+            parsed = parse_head(objects.read(key, 0, min(objects.size(key), _HEAD)))
+        except (StorageError, GatewayError) as error:
+            log.warning("removal_not_told", sop_uid=change.sop_uid, error=type(error).__name__)
+            return ""
+        return parsed[0].sop_class_uid if parsed is not None else ""
+
 
 class _Facts:
     """What rules ask of an instance; its head is read when one does."""
@@ -110,7 +141,7 @@ class _Facts:
     def source_aet(self) -> str:
         """The AE title that sent it by C-STORE; empty for what came by the web."""
         with reading():
-            return source_aet(self._archive.read(self.located, 0, min(self.located.size, 1024)))
+            return source_aet(self._archive.read(self.located, 0, min(self.located.size, _HEAD)))
 
 
 def _applies(rule: Forward, facts: _Facts) -> bool:
@@ -188,6 +219,15 @@ def instances(archive: Archive, tasks: Sequence[Task]) -> list[tuple[Task, Locat
             alive = located is not None and located.version == wanted["version"]
             found.append((task, located if alive else None))
     return found
+
+
+def removed(task: Task) -> tuple[str, list[tuple[str, str, str]]]:
+    """The study of a notification, and what it says was taken from it: series, SOP Class and SOP Instance UID of each.
+
+    Nothing when it tells of a study that is available.
+    """
+    wanted = orjson.loads(task.payload)
+    return str(wanted["study"]), [(str(one[0]), str(one[1]), str(one[2])) for one in wanted.get("gone", ())]
 
 
 def study(archive: Archive, caller: Caller, task: Task) -> tuple[str, tuple[Located, ...]]:

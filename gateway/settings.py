@@ -128,6 +128,9 @@ class Settings(BaseSettings):
         (), description="AE titles that may open associations, besides the peers; empty on loopback: any."
     )
     require_called_aet: bool = Field(True, description="Refuse associations that call another AE title than AET.")
+    require_peer_host: bool = Field(
+        False, description="Refuse associations under a peer's AE title from another address than its host's."
+    )
     user_identity: Literal["refuse", "ignore"] = Field(
         "refuse",
         description="User Identity that is not the token (as passcode or JWT): refuse the association, or ignore it.",

@@ -6,6 +6,7 @@ presentation context is two dictionary look-ups. Everything else of the exchange
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -99,7 +100,7 @@ class Policy:
 
     `calling` empty means any calling AE title. `accept_unknown_classes`: SOP classes that are
     private or newer than we are count as storage. `certificates` tells which TLS certificate has to come with a calling
-    AE title."""
+    AE title, and `hosts` from where, where that counts."""
 
     aet: str
     require_called: bool = True
@@ -108,6 +109,7 @@ class Policy:
     certificates: Mapping[str, str] = field(default_factory=dict)
     token: str | None = field(default=None, repr=False)
     ignore_identity: bool = False
+    hosts: Mapping[str, str] = field(default_factory=dict)
 
     def verified(self, secret: bytes | None) -> bool:
         """Is this the token?"""
@@ -125,6 +127,11 @@ class Policy:
         """The rejection of an AE title that is somebody's who would show another certificate (TLS-02)."""
         wanted = self.certificates.get(calling or "")
         return None if wanted is None or fits(names, wanted) else CALLING_TITLE_UNKNOWN
+
+    def at_home(self, calling: str | None, address: str) -> Rejection | None:
+        """The rejection of an AE title that calls from another address than its host's (S-08)."""
+        host = self.hosts.get(calling or "")
+        return None if host is None or _plain(address) in _addresses(host) else CALLING_TITLE_UNKNOWN
 
     def is_storage(self, abstract_syntax: str) -> bool:
         """Do we take C-STORE for this SOP class?"""
@@ -153,6 +160,19 @@ class Policy:
         chosen = min(known, key=ranks.__getitem__) if ranks and known else proposed.transfer_syntaxes[0]
         context._transfer_syntax = [_as_uid(chosen)]
         return context
+
+
+def _addresses(host: str) -> set[str]:
+    """Those of a host, now; none when it has no such name."""
+    try:
+        return {_plain(str(info[4][0])) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except OSError:
+        return set()
+
+
+def _plain(address: str) -> str:
+    """An address in one form: IPv4 as it is, however a socket of IPv6 shows it."""
+    return address.removeprefix("::ffff:").partition("%")[0]
 
 
 def _unknown(uid: str) -> bool:
@@ -242,6 +262,8 @@ class Negotiation(ACSE):
         if 0 < (self.requestor.maximum_length or 0) < SMALLEST_PDU:
             return NO_REASON_GIVEN
         policy, connection = self._acceptor.policy, self._acceptor.provider.connection
-        return policy.titles(request.called, request.calling) or policy.certified(
-            request.calling, connection.certificate_names
+        return (
+            policy.titles(request.called, request.calling)
+            or policy.certified(request.calling, connection.certificate_names)
+            or policy.at_home(request.calling, self.requestor.address or "")
         )

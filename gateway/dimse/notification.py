@@ -13,21 +13,23 @@ from gateway.dimse.classes import AVAILABILITY_NOTIFICATION
 from gateway.dimse.limits import Limits
 from gateway.dimse.report import encoded
 from gateway.dimse.scu import Requestor
-from gateway.forwarding import study
+from gateway.forwarding import removed, study
 from gateway.logs import get_logger
 from gateway.settings import Settings
 from gateway.tasks import Outcome
 from storage.archive import Archive
-from storage.records import Located
 from storage.tasks import Task
 
 log = get_logger(__name__)
+
+ONLINE, UNAVAILABLE = "ONLINE", "UNAVAILABLE"
+"""Instance Availability (0008,0056), as far as it is told (PS3.3 C.4.23.1.1)."""
 
 _CALLER = Caller("notification", "tasks")
 
 
 class Notifications:
-    """Tells peers which instances of a study are online (IAN-01)."""
+    """Tells peers which instances of a study are online, or were taken away (IAN-01)."""
 
     def __init__(self, archive: Archive, settings: Settings, limits: Limits | None = None) -> None:
         self._archive = archive
@@ -42,9 +44,14 @@ class Notifications:
         accepted = association.accepted.get(AVAILABILITY_NOTIFICATION)
         if not accepted:
             return Outcome(task, "not_supported")
-        study_uid, found = study(self._archive, _CALLER, task)
-        if not found:  # it was deleted: there is nothing to tell
+        study_uid, instances = removed(task)
+        availability = UNAVAILABLE if instances else ONLINE
+        if not instances:
+            study_uid, found = study(self._archive, _CALLER, task)
+            instances = [(one.series_uid, one.sop_class_uid, one.sop_uid) for one in found]
+        if not instances:  # it was deleted since, which another task tells
             return Outcome(task)
+        notice = notification(study_uid, instances, availability, self._settings)
         syntax_uid, context_id = next(iter(accepted.items()))
         command = commands.encode(
             {
@@ -55,26 +62,34 @@ class Notifications:
                 commands.AFFECTED_INSTANCE: f"2.25.{uuid4().int}",
             }
         )
-        association.request(context_id, command, encoded(notice(study_uid, found, self._settings.aet), syntax_uid))
+        association.request(context_id, command, encoded(notice, syntax_uid))
         response = association.response(message_id)
         if response.status != statuses.SUCCESS:
             return Outcome(task, f"status_{response.status:04X}")
-        log.info("notified", target=task.target, study_uid=study_uid, instances=len(found))
+        log.info(
+            "notified", target=task.target, study_uid=study_uid, instances=len(instances), availability=availability
+        )
         return Outcome(task)
 
 
-def notice(study_uid: str, found: Sequence[Located], aet: str) -> Dataset:
-    """An Instance Availability Notification of a study's instances (PS3.3 C.4.23)."""
+def notification(
+    study_uid: str, instances: Sequence[tuple[str, str, str]], availability: str, settings: Settings
+) -> Dataset:
+    """An Instance Availability Notification (PS3.3 C.4.23) of a study's instances: series, SOP Class and SOP Instance
+    UID of each."""
     ds = Dataset()
     ds.ReferencedPerformedProcedureStepSequence = []
     ds.StudyInstanceUID = study_uid
     series: dict[str, list[Dataset]] = {}
-    for one in found:
+    for series_uid, class_uid, sop_uid in instances:
         item = Dataset()
-        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = one.sop_class_uid, one.sop_uid
-        item.InstanceAvailability = "ONLINE"
-        item.RetrieveAETitle = aet
-        series.setdefault(one.series_uid, []).append(item)
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = class_uid, sop_uid
+        item.InstanceAvailability = availability
+        item.RetrieveAETitle = settings.aet
+        if settings.public_url and availability == ONLINE:
+            root = f"{settings.public_url.rstrip('/')}/dicomweb"
+            item.RetrieveURL = f"{root}/studies/{study_uid}/series/{series_uid}/instances/{sop_uid}"
+        series.setdefault(series_uid, []).append(item)
     ds.ReferencedSeriesSequence = []
     for series_uid, items in series.items():
         item = Dataset()

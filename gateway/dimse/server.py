@@ -161,6 +161,7 @@ class DimseServer:
             {peer.aet: peer.certificate for peer in settings.peers if peer.certificate is not None},
             settings.token,
             settings.user_identity == "ignore",
+            {peer.aet: peer.host for peer in settings.peers} if settings.require_peer_host else {},
         )
 
     def _accept(self, listener: Listener, accepted: socket.socket, address: tuple[Any, ...]) -> None:

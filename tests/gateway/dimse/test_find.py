@@ -293,6 +293,30 @@ def test_date_and_time_are_one_range_once_negotiated(door: Door) -> None:
     assert {match.StudyInstanceUID for match in found(door, ds)} == {uid("study", "one")}
 
 
+def test_times_are_those_of_the_stored_data_sets(open_door: OpenDoor) -> None:
+    """FIND-07: no adjustment was negotiated, so dates and times match and return as they stand, whatever their zone; a
+    zone in the request is no matching key, and the stored one is returned."""
+    door = open_door(timezone="-0500")
+    keep(door, ct_slice("east", StudyDate="20200101", StudyTime="003000", TimezoneOffsetFromUTC="+0900"))
+    keys = {"StudyInstanceUID": "", "StudyTime": "", "TimezoneOffsetFromUTC": "-0500"}
+    with asking(door) as association:
+        ((status, match),), final = ask(association, identifier(StudyDate="20200101", **keys))
+        assert (status, final.Status) == (0xFF01, 0)
+        assert (match.StudyDate, match.StudyTime, match.TimezoneOffsetFromUTC) == ("20200101", "003000", "+0900")
+        assert ask(association, identifier(StudyDate="20191231", **keys))[0] == []
+
+
+def test_storms_of_wild_cards(door: Door) -> None:
+    """S-11: more than 16 `*` in one key are A900, and why; as many as that are matched as any other."""
+    with asking(door) as association:
+        for storm in ("*a" * 30 + "*b", "*?" * 31 + "!"):
+            pending, final = ask(association, identifier(StudyInstanceUID="", PatientName=storm))
+            assert (pending, final.Status) == ([], 0xA900)
+            assert "wild cards" in final.ErrorComment
+    assert found(door, identifier(StudyInstanceUID="", PatientName="*a" * 16 + "b")) == []
+    assert len(found(door, identifier(StudyInstanceUID="", PatientName="*" * 16))) == 4
+
+
 def test_more_matches_than_a_page(open_door: OpenDoor) -> None:
     """FIND-04: all of them, each once."""
     door = open_door(objects="memory:")

@@ -246,7 +246,7 @@ def test_a_peer_is_told_of_a_study_that_went_quiet(site: Callable[..., Site]) ->
             until(lambda: listener.notices and not here.archive.index.tasks())
             (notice,) = listener.notices
             assert notice.StudyInstanceUID == uid("study", "one")
-            items = [one for series in notice.ReferencedSeriesSequence for one in series.ReferencedSOPSequence]
+            items = references(notice)
             assert [one.ReferencedSOPClassUID for one in items] == [CT, CT, CT, MR]
             assert {one.ReferencedSOPInstanceUID for one in items} == {
                 *(one.SOPInstanceUID for one in series_of(3, "one")),
@@ -257,6 +257,41 @@ def test_a_peer_is_told_of_a_study_that_went_quiet(site: Callable[..., Site]) ->
             until(lambda: len(listener.notices) == 2)
     finally:
         listener.server.shutdown()  # type: ignore[union-attr]
+
+
+def test_a_peer_is_told_of_what_was_deleted(site: Callable[..., Site]) -> None:
+    """IAN-01: UNAVAILABLE, with the classes of instances that no row names any more; where they can be had before."""
+    listener = Listener()
+    try:
+        here = site(
+            peers=(peer("TOLD", listener.port, notify=True),), study_quiet=0.0, public_url="https://pacs.example/"
+        )
+        with here.working():
+            here.keep(ct_slice("one", 1, 1), ct_slice("one", 1, 2), mr_slice("one", 2, 1))
+            until(lambda: listener.notices and not here.archive.index.tasks())
+            listed = [item for one in listener.notices for item in references(one)]
+            path = f"/studies/{uid('study', 'one')}/series/{uid('series', 'one', 2)}/instances/"
+            assert f"https://pacs.example/dicomweb{path}{mr_slice('one', 2, 1).SOPInstanceUID}" in {
+                one.RetrieveURL for one in listed
+            }
+            listener.notices.clear()
+            here.archive.delete(uid("study", "one"), uid("series", "one", 1))
+            until(lambda: listener.notices and not here.archive.index.tasks())
+        (notice,) = listener.notices
+        assert notice.StudyInstanceUID == uid("study", "one")
+        assert {one.ReferencedSOPInstanceUID for one in references(notice)} == {
+            ct_slice("one", 1, number).SOPInstanceUID for number in (1, 2)
+        }
+        assert {(one.ReferencedSOPClassUID, one.InstanceAvailability) for one in references(notice)} == {
+            (CT, "UNAVAILABLE")
+        }
+    finally:
+        listener.server.shutdown()  # type: ignore[union-attr]
+
+
+def references(notice: Dataset) -> list[Dataset]:
+    """The items of a notice that name instances."""
+    return [one for series in notice.ReferencedSeriesSequence for one in series.ReferencedSOPSequence]
 
 
 def test_a_fault_in_one_task_is_tried_again_later_and_stops_no_other(site: Callable[..., Site]) -> None:

@@ -86,6 +86,23 @@ def test_an_unknown_calling_title_is_rejected(open_door: OpenDoor) -> None:
             assert wire.receive()[0] == ASSOCIATE_AC
 
 
+def test_a_peer_that_calls_from_elsewhere_is_rejected(open_door: OpenDoor) -> None:
+    """S-08: 1,1,3 for a peer's title from another address than its host's, where that is asked for; by name as well."""
+    peers = (
+        Peer(aet="HERE", host="127.0.0.1", port=104),
+        Peer(aet="NAMED", host="localhost", port=104),
+        Peer(aet="THERE", host="192.0.2.1", port=104),
+        Peer(aet="NOWHERE", host="nowhere.invalid", port=104),
+    )
+    strict, lax = open_door(peers=peers, require_peer_host=True), open_door(peers=peers)
+    for title in (b"THERE", b"NOWHERE"):
+        assert rejection(strict, calling=title) == (1, 1, 3)
+    for door, title in ((strict, b"HERE"), (strict, b"NAMED"), (lax, b"THERE")):
+        with door.wire() as wire:
+            wire.send(ASSOCIATE_RQ, associate_request([(1, VERIFICATION, (IMPLICIT,))], calling=title))
+            assert wire.receive()[0] == ASSOCIATE_AC
+
+
 @pytest.mark.parametrize("title", [b"", b"A\\B", b"A\x1bB", b"\xc4\xd6", b"A\nB"])
 def test_a_calling_title_that_is_none_is_rejected(door: Door, title: bytes) -> None:
     """S-07, NET-10."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 from collections.abc import Callable
 from enum import Enum
@@ -33,6 +34,9 @@ from tests.gateway.dimse.wire import (
     pdv,
     store_command,
 )
+
+EXAMPLES = int(os.environ.get("GANTRY_FUZZ_EXAMPLES", "100"))
+"""Associations that are fuzzed; more of them for a night."""
 
 CONTEXTS = [(1, VERIFICATION, (IMPLICIT,)), (3, CT, (EXPLICIT,))]
 HELLO = associate_request(CONTEXTS)
@@ -159,7 +163,7 @@ def door(module_door: Door) -> Door:
     polite=st.booleans(),
     pieces=st.integers(1, 40),
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_answer_is_lawful_and_no_thread_stays(door: Door, names: list[str], polite: bool, pieces: int) -> None:
     """S-09: whatever comes in whatever state, in pieces of any size, the answer is that of PS3.8 Table 9-10, the
     connection is closed after it where it says so, and the next peer is served."""

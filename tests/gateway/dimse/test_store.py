@@ -304,7 +304,7 @@ def test_an_object_of_many_frames_is_not_held_in_memory(door: Door) -> None:
 
 
 def test_what_the_settings_coerce_is_stored_with_status_b000(open_door: OpenDoor) -> None:
-    """STOW-07: the warning names an element; the same again is a success; what others send stays as it is."""
+    """STORE-02, STOW-07: the warning names an element; the same again is a success; what others send stays as it is."""
     door = open_door(coerce=[{"calling_aet": ["WIRE"], "replace": {"InstitutionName": "Here"}}])
     ds, other = ct_slice(InstitutionName="There"), ct_slice(number=2, InstitutionName="There")
     with door.wire((1, CT, (EXPLICIT,))) as wire:
