@@ -7,12 +7,11 @@ import re
 from collections.abc import Sequence
 
 from gateway.errors import BadRequest
-from gateway.render import MAX_PIXELS, View, Viewport
+from gateway.render import MAX_PIXELS, PROFILES, View, Viewport
 
 THUMBNAIL = (128, 128)
 """Width and height in pixels that a thumbnail fits in, unless asked otherwise."""
 ANNOTATION_UNSUPPORTED = "The following annotation values are not supported: {}"
-PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,12}(\.[0-9]{0,12})?|\.[0-9]{1,12})([eE][+-]?[0-9]{1,2})?")
 _SIZE = re.compile(r"[0-9]{1,6}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -24,11 +23,11 @@ def view_of(asked: Parameters) -> View:
     """How the picture is to be made. Raises BadRequest."""
     window, viewport, quality = (_one(asked, name) for name in ("window", "viewport", "quality"))
     annotations_of(asked)
-    check_profile(asked)
     return View(
         window=_window(window) if window is not None else None,
         viewport=_viewport(viewport) if viewport is not None else None,
         quality=quality_of(quality) if quality is not None else View().quality,
+        profile=_profile(asked),
     )
 
 
@@ -54,13 +53,12 @@ def annotations_of(asked: Parameters) -> list[str]:
     return names
 
 
-def check_profile(asked: Parameters) -> None:
-    """Raises BadRequest for a colour profile: our pictures carry none (RP-06)."""
+def _profile(asked: Parameters) -> str:
+    """The colour profile asked for (RP-06). Raises BadRequest."""
     text = _one(asked, "iccprofile")
     if text is not None and text not in PROFILES:
         raise BadRequest("iccprofile", f"iccprofile is one of {', '.join(PROFILES)}")
-    if text not in (None, "no"):
-        raise BadRequest("iccprofile", "pictures carry no colour profile; iccprofile=no is what there is")
+    return text or "no"
 
 
 def _one(asked: Parameters, name: str) -> str | None:

@@ -13,6 +13,7 @@ from gateway.render.encode import FORMATS
 from gateway.render.kept import VERSION, keep
 from gateway.render.others import in_scale
 from gateway.render.picture import draw, draw_thumbnail
+from gateway.render.profiles import PROFILES, convert_here
 from gateway.render.reduced import reduce_here
 from gateway.render.source import header_of
 from gateway.render.view import MAX_PIXELS, Picture, View, Viewport
@@ -22,6 +23,7 @@ from storage.records import Located
 __all__ = [
     "FORMATS",
     "MAX_PIXELS",
+    "PROFILES",
     "VERSION",
     "WORKS",
     "Picture",
@@ -33,7 +35,7 @@ __all__ = [
     "thumbnail",
 ]
 
-WORKS = (decode_here, reduce_here)
+WORKS = (decode_here, reduce_here, convert_here)
 """What decoder processes should have loaded before the first picture is asked for."""
 
 
@@ -49,7 +51,7 @@ def render(archive: Archive, located: Located, frame: int, view: View, media_typ
     """
 
     def make() -> Picture:
-        header = header_of(archive, located)
+        header = header_of(archive, located, profiles=view.profile != "no")
         scaled = in_scale(archive, located, header, view)
         return draw(header, _frame(archive, located, frame), frame, scaled, media_type)
 

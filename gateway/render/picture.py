@@ -10,6 +10,7 @@ from PIL import Image
 from gateway.dicom.description import PixelDescription, PixelKind
 from gateway.dicom.header import Header
 from gateway.dicom.pixels import DecodedFrame, decode_frame
+from gateway.errors import BadRequest
 from gateway.render.colour import to_rgb
 from gateway.render.dose import dose_image
 from gateway.render.encode import encode, fit, show
@@ -17,7 +18,9 @@ from gateway.render.grey import Grey
 from gateway.render.kinds import RT_DOSE, SEGMENTATIONS
 from gateway.render.labels import label_image
 from gateway.render.lut import Lut
+from gateway.render.overlays import overlay_of
 from gateway.render.parameters import aspect_of, grey_of, palette_of, supplemental_palette_of
+from gateway.render.profiles import EMBEDDING, source_of, with_profile
 from gateway.render.reduced import decode_reduced
 from gateway.render.view import Picture, View, Viewport
 
@@ -40,19 +43,29 @@ def draw(header: Header, data: bytes, frame: int, view: View, media_type: str) -
 
     Raises:
         NotRenderable: the frame has no picture, or cannot be decoded.
-        BadRequest: the viewport asks for what cannot be.
+        BadRequest: the viewport asks for what cannot be, or a profile is wanted in a format that holds none.
         NotAcceptable: no such media type.
     """
+    if view.profile != "no" and media_type not in EMBEDDING:
+        raise BadRequest("iccprofile", f"{media_type} carries no colour profile here; JPEG, PNG and WebP do")
     shown = compose(header, data, frame, view)
-    image = shown.image
-    return Picture(encode(image, media_type, view.quality), media_type, image.width, image.height, shown.window)
+    image, profile = shown.image, None
+    if view.profile != "no":
+        own = None if image.mode == "L" else source_of(header, frame)
+        image, profile = with_profile(image, own, view.profile)
+    return Picture(
+        encode(image, media_type, view.quality, profile), media_type, image.width, image.height, shown.window
+    )
 
 
 def compose(header: Header, data: bytes, frame: int, view: View) -> Shown:
-    """The picture as `draw` makes it, cut and scaled, but not yet encoded."""
+    """The picture as `draw` makes it, cut and scaled, but not yet encoded, and in the image's own colour space."""
     description = PixelDescription.from_header(header)
     decoded = decode_frame(data, description, header.meta.transfer_syntax_uid)
     shown = _shown(header, description, decoded, frame, view)
+    graphics = overlay_of(header, description, data, frame)
+    if graphics is not None:
+        shown.image.paste("white", mask=Image.fromarray(graphics.view(numpy.uint8) * 255))
     return Shown(show(shown.image, view.viewport, aspect_of(header, frame)), shown.window)
 
 

@@ -6,15 +6,21 @@ from collections.abc import Callable
 
 from gateway import retrieve
 from gateway.dicom.header import Header
+from gateway.render.overlays import load_overlays
 from gateway.render.parameters import load_tables
+from gateway.render.profiles import load_profiles
 from storage.archive import Archive
 from storage.records import Located
 
 
-def header_of(archive: Archive, located: Located) -> Header:
-    """The header, with the long tables that a reader of headers leaves out: 65,536 entries have 131,072 bytes."""
+def header_of(archive: Archive, located: Located, *, profiles: bool = False) -> Header:
+    """The header, with what a reader of headers leaves out for its length: tables, overlays, and `profiles`."""
     header = retrieve.header(archive, located)
-    load_tables(header, reader(archive, located, header))
+    read = reader(archive, located, header)
+    load_tables(header, read)
+    load_overlays(header, read)
+    if profiles:
+        load_profiles(header, read)
     return header
 
 

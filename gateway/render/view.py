@@ -47,7 +47,8 @@ class View:
     """How a picture is to be made.
 
     `window` is center, width (in units of the Modality LUT's output) and function: `linear`, `linear-exact` or
-    `sigmoid`. It is ignored for colour. `quality` 1..100 is that of JPEG and WebP.
+    `sigmoid`. It is ignored for colour. `quality` 1..100 is that of JPEG, WebP and JPEG XL. `profile` is the colour
+    profile that is embedded: `no`, `yes` (the image's own), `srgb`, `adobergb` or `rommrgb` (8.3.5.1.5).
 
     Raises:
         BadRequest: a window that PS3.3 C.11.2.1.2 forbids, or a quality outside 1..100.
@@ -56,6 +57,7 @@ class View:
     window: tuple[float, float, str] | None = None
     viewport: Viewport | None = None
     quality: int = 90
+    profile: str = "no"
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:

@@ -270,13 +270,20 @@ def test_codes_of_what_goes_well_and_what_does_not(filled: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "status"), [("no", 200), ("yes", 400), ("srgb", 400), ("adobergb", 400), ("", 400), ("nonsense", 400)]
+    ("text", "accept", "status"),
+    [
+        *((text, "image/png", 200) for text in ("no", "yes", "srgb", "adobergb", "rommrgb")),
+        *((text, "image/png", 400) for text in ("", "nonsense", "sRGB", "yes,srgb")),
+        *((text, kind, 400) for text in ("yes", "srgb") for kind in ("image/gif", "image/jp2", "image/jxl")),
+        ("no", "image/gif", 200),
+    ],
 )
-def test_pictures_carry_no_colour_profile(filled: Service, text: str, status: int) -> None:
-    """RP-06: 400 for a profile that the picture cannot have, and for what is none."""
-    answer = filled.get(f"{PATH}/rendered?iccprofile={text}", "image/png")
+def test_a_colour_profile_that_the_picture_cannot_have(filled: Service, text: str, accept: str, status: int) -> None:
+    """RP-06: 400, and for what is none."""
+    answer = filled.get(f"{PATH}/rendered?iccprofile={text}", accept)
     assert answer.status_code == status
     assert status == 200 or answer.json()["parameter"] == "iccprofile"
+    assert status == 400 or (b"iCCP" in answer.content) == (text != "no")
 
 
 def test_without_permission_nothing_is_told(tmp_path: Path) -> None:

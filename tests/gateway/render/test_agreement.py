@@ -81,7 +81,7 @@ def test_pictures_are_those_of_dcmtk(file: SampleFile, tmp_path: Path) -> None:
     tool = "dcml2pnm" if file.transfer_syntax_uid.endswith((".4.80", ".4.81")) else "dcmj2pnm"
     target = tmp_path / "dcmtk.png"
     subprocess.run(
-        [tool, "-q", "-O", *options(window), "--write-png", str(file.path), str(target)],
+        [tool, "-q", *options(window), "--write-png", str(file.path), str(target)],
         check=True,
         capture_output=True,
         timeout=60,
