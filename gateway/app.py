@@ -28,6 +28,7 @@ from gateway.dimse.server import DimseServer
 from gateway.errors import GatewayError
 from gateway.forwarding import Feed, is_web
 from gateway.http import changes, documentation, health, integrity, queue
+from gateway.http.protocol import Protocol
 from gateway.integrity import Scrubber
 from gateway.logs import get_logger
 from gateway.rebuild import PENDING
@@ -260,9 +261,10 @@ def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         lifespan="off",
+        http=Protocol,
+        ws="none",
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(int(settings.grace), 1),
-        h11_max_incomplete_event_size=64 * 1024,
     )
 
 

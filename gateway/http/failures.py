@@ -103,9 +103,10 @@ class Problem:
     members: Mapping[str, object] = field(default_factory=dict)
     request_id: str = ""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; HEAD gets the headers alone (GEN-21)."""
-        body = orjson.dumps(
+    @property
+    def body(self) -> bytes:
+        """What RFC 9457 calls the problem details, and our own members."""
+        return orjson.dumps(
             {
                 "type": f"urn:gantry:problem:{self.reason}",
                 "title": HTTPStatus(self.status).phrase,
@@ -115,6 +116,10 @@ class Problem:
                 **self.members,
             }
         )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; HEAD gets the headers alone (GEN-21)."""
+        body = self.body
         headers = [(b"content-type", PROBLEM), (b"content-length", b"%d" % len(body))]
         headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})

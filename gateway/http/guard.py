@@ -7,15 +7,11 @@ closing boundary or a last chunk that would make it look complete.
 from __future__ import annotations
 
 import traceback
-from asyncio import timeout
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.http.failures import problem
 from gateway.logs import get_logger
-
-WRITE_SECONDS = 60.0
-"""How long a client may take none of the bytes of its response (S-52)."""
 
 _SAFETY = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 
@@ -41,8 +37,7 @@ class Guard:
                 message["headers"] = headers = list(message.get("headers", ()))
                 present = {name for name, _ in headers}
                 headers += [header for header in _SAFETY if header[0] not in present]
-            async with timeout(WRITE_SECONDS):
-                await send(message)
+            await send(message)
 
         try:
             await self.app(scope, receive, send_safely)

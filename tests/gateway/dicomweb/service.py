@@ -19,6 +19,7 @@ from gateway import http
 from gateway.dicomweb.catalogue import SERVICES
 from gateway.dicomweb.routes import routes, uri_routes
 from gateway.http import documentation, health
+from gateway.http.protocol import Protocol
 from gateway.settings import Settings
 from storage import Archive, open_archive
 from tests.parts.datasets import part10_bytes
@@ -87,7 +88,9 @@ def parts_of(response: httpx.Response) -> list[tuple[Mapping[str, str], bytes]]:
 
 
 @contextmanager
-def serve(folder: Path, *, more_routes: Sequence[BaseRoute] = (), **settings: Any) -> Iterator[Service]:
+def serve(
+    folder: Path, *, more_routes: Sequence[BaseRoute] = (), protocol: type[Protocol] = Protocol, **settings: Any
+) -> Iterator[Service]:
     """A web wing on a fresh archive in `folder`."""
     chosen = Settings(data=folder, **settings)
     archive = open_archive(
@@ -105,7 +108,9 @@ def serve(folder: Path, *, more_routes: Sequence[BaseRoute] = (), **settings: An
         *more_routes,
     ]
     app = http.middleware(Router(routing, redirect_slashes=False), chosen)
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", proxy_headers=False, ws="none")
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", proxy_headers=False, ws="none", http=protocol
+    )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
