@@ -74,6 +74,7 @@ def open_from(settings: Settings) -> Archive:
             replace=settings.duplicates == "replace",
             delete_delay=settings.delete_delay,
             reserve=settings.spool_reserve,
+            budget=settings.max_spooled_bytes,
             derived_max_bytes=settings.derived_max_bytes,
         )
     except ValueError as error:
@@ -122,6 +123,7 @@ class Gateway:
         # uvicorn raises the signal again once it is done; these handlers let the process go on to its clean end
         signal.signal(signal.SIGTERM, _ignore)
         signal.signal(signal.SIGINT, _ignore)
+        metrics.SPOOLED_BYTES.set_function(lambda: self._archive.spool.in_flight)
         feed = Feed(self._archive, self._settings)
         feed.start()
         webhooks = WebhookFeed(self._archive, self._settings)

@@ -19,7 +19,7 @@ from gateway.render.imported import decode
 from gateway.store import Stored, receive, store
 from storage.archive import Archive
 from storage.errors import ObjectStoreFull, StorageError
-from storage.spool import spool_error
+from storage.spool import Share, spool_error
 
 __all__ = ["BulkFile", "Model", "compose", "from_json", "from_xml"]
 
@@ -52,6 +52,7 @@ class BulkFile:
         self._memory = bytearray()
         self._path: Path | None = None
         self._file: BinaryIO | None = None
+        self._share: Share | None = None
         self.size = 0
 
     def write(self, data: bytes | memoryview) -> None:
@@ -63,6 +64,9 @@ class BulkFile:
             self._memory += data
             return
         try:
+            if self._share is None:
+                self._share = self._archive.spool.admit()
+            self._share.add(len(data))
             if self._file is None:
                 self._path, self._file = self._archive.spool.create(self._archive.new_version())
                 self._file.write(self._memory)
@@ -84,6 +88,8 @@ class BulkFile:
 
     def close(self) -> None:
         """Remove the spool file."""
+        if self._share is not None:
+            self._share.close()
         if self._file is not None and self._path is not None:
             self._file.close()
             with suppress(OSError):

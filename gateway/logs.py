@@ -6,11 +6,16 @@ Values come from strangers: they are escaped by JSON and cut, and hold no patien
 from __future__ import annotations
 
 import logging
+import os
+import select
+import stat
 import sys
-from typing import TextIO
+from typing import TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+
+from gateway import metrics
 
 LONGEST = 256
 """Characters of a logged value."""
@@ -35,13 +40,42 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=stream or sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=stream or cast(TextIO, _Sink(sys.stderr.fileno()))),
         cache_logger_on_first_use=False,
     )
     handler = _Forward()
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
     sys.unraisablehook = _unraisable
+
+
+class _Sink:
+    """A file descriptor that lines go to as long as they are taken: nobody waits for a reader that has stopped (F-67).
+
+    A pipe that says it can be written takes PIPE_BUF bytes at once; longer lines go to files only.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._poll: select.poll | None = None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            self._poll = select.poll()
+            self._poll.register(descriptor, select.POLLOUT)
+
+    def write(self, line: str) -> int:
+        """One line, or nothing of it."""
+        data = line.encode("utf-8", "backslashreplace")
+        try:
+            if self._poll is None or (len(data) <= select.PIPE_BUF and self._poll.poll(0)):
+                os.write(self._descriptor, data)
+                return len(line)
+        except OSError:  # its reader is gone
+            pass
+        metrics.LOG_LINES_DROPPED.inc()
+        return len(line)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 def _unraisable(found: sys.UnraisableHookArgs) -> None:

@@ -34,6 +34,9 @@ RENDITIONS_MADE = Counter("gantry_renditions_made", "Renditions made because non
 DECODERS_KILLED = Counter(
     "gantry_decoder_killed", "Decoder processes stopped or dead, by reason: oom, cpu, timeout, crash.", ("reason",)
 )
+SPOOLED_BYTES = Gauge("gantry_spooled_bytes", "Bytes that are being received, or wait to be stored.")
+STORES_TURNED_AWAY = Counter("gantry_stores_turned_away", "Senders told to come again, by door.", ("door",))
+LOG_LINES_DROPPED = Counter("gantry_log_lines_dropped", "Log lines that nobody took, since their reader stands still.")
 DAMAGED_INSTANCES = Gauge("gantry_damaged_instances", "Instances whose object is known to be missing or damaged.")
 SCRUBBED = Counter("gantry_scrubbed", "Objects read again and compared with their digest, by outcome.", ("outcome",))
 SCRUBBED_BYTES = Counter("gantry_scrubbed_bytes", "Bytes of objects read again by the scrubber.")

@@ -148,6 +148,14 @@ class Settings(BaseSettings):
     accept_unknown_classes: bool = Field(True, description="Store private and unknown SOP classes too.")
     max_object_bytes: int = Field(16 * GIB, ge=1024, description="Largest instance that is accepted, in bytes.")
     max_request_bytes: int = Field(64 * GIB, ge=1024, description="Largest STOW-RS request, in bytes.")
+    max_spooled_bytes: int = Field(
+        4 * GIB,
+        ge=0,
+        description="Bytes that may be being received or wait to be stored, of all senders together; 0: no bound.",
+    )
+    max_store_requests: int = Field(
+        24, ge=1, le=10_000, description="STOW-RS requests that are taken in at the same time."
+    )
     body_timeout: float = Field(
         30.0, gt=0, description="Seconds that a request body may stand still before it is given up."
     )

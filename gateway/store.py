@@ -36,7 +36,7 @@ from gateway.errors import (
 from gateway.validate import Fault, validate
 from storage.archive import Archive
 from storage.crashpoints import reached
-from storage.errors import DuplicateConflict, IndexFull, ObjectStoreFull, StorageError
+from storage.errors import DuplicateConflict, IndexFull, ObjectStoreFull, SpoolBusy, StorageError
 from storage.records import InstanceRecord
 from storage.spool import spool_error
 
@@ -80,7 +80,12 @@ class Incoming:
         self.source_aet = ""
         self.size = 0
         try:
-            self.path, self._file = archive.spool.create(self.version)
+            self._share = archive.spool.admit()
+            try:
+                self.path, self._file = archive.spool.create(self.version)
+            except BaseException:
+                self._share.close()
+                raise
         except StorageError as error:
             raise _out_of_resources(error) from error
 
@@ -139,6 +144,7 @@ class Incoming:
 
     def close(self) -> None:
         """Remove the spool file, unless the object store took it."""
+        self._share.close()
         self._file.close()
         with suppress(OSError):  # a full or failing disk must not hide the error that led here
             self.path.unlink(missing_ok=True)
@@ -162,9 +168,12 @@ class Incoming:
             raise TooLarge(f"the object is larger than the limit of {self._max_bytes} bytes")
         view = memoryview(data)
         try:
+            self._share.add(len(data))
             while view:
                 view = view[self._file.write(view) :]
                 reached("P2")
+        except SpoolBusy as error:
+            raise _out_of_resources(error) from error
         except OSError as error:
             raise _out_of_resources(spool_error(error)) from error
 
@@ -293,6 +302,8 @@ def _check(who: Identity, study_uid: str | None, affected: tuple[str, str] | Non
 def _out_of_resources(error: StorageError) -> Refused:
     if isinstance(error, ObjectStoreFull | IndexFull):
         return OutOfResources("no space left", full=True)
+    if isinstance(error, SpoolBusy):
+        return OutOfResources("more is being stored than the gateway takes at a time; try again")
     return OutOfResources("the archive cannot store at this time; try again")
 
 

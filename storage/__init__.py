@@ -63,12 +63,14 @@ def open_archive(
     replace: bool = False,
     delete_delay: float = 3 * 86400.0,
     reserve: int = 0,
+    budget: int = 0,
     derived_max_bytes: int = DERIVED_BYTES,
     lease: float = LEASE,
 ) -> Archive:
     """The archive over these two URLs, receiving into the folder `spool`; what a crash left there is removed.
 
-    `delete_delay` (seconds) keeps the bytes of deleted instances; `reserve` bytes of the spool's disk stay free.
+    `delete_delay` (seconds) keeps the bytes of deleted instances; `reserve` bytes of the spool's disk stay free;
+    `budget` bounds what is being received.
     What is derived from objects takes at most `derived_max_bytes` of it, in the folder `derived` beside the spool.
     Raises ValueError for a URL that names no backend, StorageError when a backend cannot be opened.
     """
@@ -77,7 +79,7 @@ def open_archive(
     try:
         found = open_index(index)
         _belong_together(store, found)
-        receiving = Spool(spool, reserve=reserve)
+        receiving = Spool(spool, reserve=reserve, budget=budget)
         receiving.clean()
         derived = Derived(spool.parent / "derived", derived_max_bytes, reserve=reserve)
         return Archive(

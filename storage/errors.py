@@ -6,6 +6,7 @@ StorageError
  |    +-- ObjectExists         a key is written once only
  |    +-- ObjectDamaged        fewer or other bytes than the index promises
  |    +-- ObjectStoreFull      no space, quota or inodes left
+ |    +-- SpoolBusy            too much is being received; a retry may succeed
  |    +-- ObjectStoreUnavailable   down, too slow, refuses our credentials; a retry may succeed
  |         +-- ObjectStoreBroken   its disk failed to keep what was written: nothing more until the next start
  +-- IndexStoreError
@@ -50,6 +51,10 @@ class ObjectStoreFull(ObjectStoreError):
     """No space, quota or inodes left."""
 
     reason = "full"
+
+
+class SpoolBusy(ObjectStoreError):
+    """More bytes are being received than the gateway takes at a time."""
 
 
 class ObjectStoreUnavailable(ObjectStoreError):

@@ -8,22 +8,80 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 from typing import BinaryIO
 
 from storage.crashpoints import reached
-from storage.errors import ObjectStoreFull, ObjectStoreUnavailable
+from storage.errors import ObjectStoreFull, ObjectStoreUnavailable, SpoolBusy
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENFILE, errno.EMFILE})
 
 
-class Spool:
-    """A folder of files being received. `reserve` bytes of its file system are never used up."""
+class Share:
+    """What one transfer takes of the spool's budget, until it is closed."""
 
-    def __init__(self, folder: Path, *, reserve: int = 0) -> None:
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self.bytes = 0
+
+    def add(self, size: int) -> None:
+        """Take more bytes. Raises SpoolBusy beyond the budget, unless this is the oldest transfer of all."""
+        self._spool.charge(self, size)
+
+    def close(self) -> None:
+        """Give all bytes back."""
+        self._spool.discharge(self)
+
+
+class Spool:
+    """A folder of files being received. `reserve` bytes of its file system are never used up.
+
+    `budget` bounds the bytes that are being received or wait to be stored, of all transfers together (0: no bound).
+    Beyond it no transfer begins, and of those that go on only the oldest may still grow: so one always gets through.
+    """
+
+    def __init__(self, folder: Path, *, reserve: int = 0, budget: int = 0) -> None:
         self.folder = folder
         self.reserve = reserve
+        self.budget = budget
+        self.in_flight = 0
+        self._shares: dict[Share, None] = {}  # the oldest first
+        self._guard = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def admit(self) -> Share:
+        """Begin a transfer. Raises SpoolBusy."""
+        share = Share(self)
+        with self._guard:
+            if self._is_busy():
+                raise SpoolBusy("too much is being received at this time")
+            self._shares[share] = None
+        return share
+
+    def charge(self, share: Share, size: int) -> None:
+        """See `Share.add`."""
+        with self._guard:
+            if self._is_busy(size) and next(iter(self._shares), share) is not share:
+                raise SpoolBusy("too much is being received at this time")
+            share.bytes += size
+            self.in_flight += size
+
+    def discharge(self, share: Share) -> None:
+        """See `Share.close`."""
+        with self._guard:
+            self._shares.pop(share, None)
+            self.in_flight -= share.bytes
+            share.bytes = 0
+
+    def check_budget(self) -> None:
+        """Return when another transfer may begin. Raises SpoolBusy."""
+        with self._guard:
+            if self._is_busy():
+                raise SpoolBusy("too much is being received at this time")
+
+    def _is_busy(self, more: int = 0) -> bool:
+        return bool(self.budget) and self.in_flight + more >= self.budget
 
     def create(self, version: str) -> tuple[Path, BinaryIO]:
         """A new, empty file, open for writing and reading.

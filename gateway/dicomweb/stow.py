@@ -13,6 +13,7 @@ from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
+from gateway import metrics
 from gateway.caller import Caller
 from gateway.coerce import Coercer
 from gateway.compose import compose
@@ -26,7 +27,7 @@ from gateway.dicomweb.stow_parts import JSON_TYPES, XML_TYPES, FileParts, ModelP
 from gateway.dicomweb.stow_response import Outcome, encoded, response
 from gateway.errors import ProcessingFailure, Refused
 from gateway.http.bodies import Known
-from gateway.http.failures import Failure
+from gateway.http.failures import RETRY_AFTER_SECONDS, Failure
 from gateway.http.guard import describe
 from gateway.http.identity import caller_of
 from gateway.http.ranges import Representation
@@ -35,11 +36,16 @@ from gateway.logs import get_logger
 from gateway.settings import Settings
 from gateway.store import Stored, store
 from storage.archive import Archive
+from storage.errors import SpoolBusy
 
 MEDIA_TYPES = ("application/dicom", "application/dicom+json", "application/dicom+xml")
 ACCEPTED = (*(f'multipart/related; type="{name}"' for name in MEDIA_TYPES), *MEDIA_TYPES)
 STORE_THREADS = 8
 """Instances that are stored at the same time, of all requests together: most of a store is waiting for a disk."""
+
+FORGOTTEN_BYTES = 16 << 20
+"""Longest body of a request that was turned away, for whose end we wait."""
+RETRY = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
 Parts = FileParts | ModelParts
 
@@ -54,9 +60,33 @@ class Store:
         self.settings = settings
         self.coercer = Coercer.of(settings)
         self.turns = CapacityLimiter(STORE_THREADS)
+        self.taken = 0
 
     async def post(self, request: Request) -> Representation:
-        """Spool, store, answer."""
+        """Spool, store, answer. Who comes while there is too much to do is told at once to come again (F-73)."""
+        self._admit(request)
+        self.taken += 1
+        try:
+            return await self._post(request)
+        finally:
+            self.taken -= 1
+
+    def _admit(self, request: Request) -> None:
+        """Raises Failure 503. The connection is kept where the body is not large: it is read then, and forgotten."""
+        busy = self.taken >= self.settings.max_store_requests
+        if not busy:
+            try:
+                self.archive.spool.check_budget()
+            except SpoolBusy:
+                busy = True
+        if busy:
+            metrics.STORES_TURNED_AWAY.labels(door="dicomweb").inc()
+            announced = request.headers.get("content-length", "")
+            small = announced.isdigit() and len(announced) < 12 and int(announced) <= FORGOTTEN_BYTES
+            headers = RETRY if small else {**RETRY, "Connection": "close"}
+            raise Failure(503, "busy", "Too much is being stored at this moment; try again.", headers=headers)
+
+    async def _post(self, request: Request) -> Representation:
         settings = self.settings
         named = target(request, settings.public_url).study_uid if request.path_params else None
         base = root(request, settings.public_url)

@@ -32,6 +32,7 @@ from gateway.dimse.tls import ServerTls
 from gateway.logs import get_logger
 from gateway.settings import BadSettings, Settings, is_loopback
 from storage.archive import Archive
+from storage.errors import SpoolBusy
 
 log = get_logger(__name__)
 
@@ -119,6 +120,11 @@ class DimseServer:
 
     def admit(self, association: Acceptor) -> Rejection | None:
         """Move an association to the established ones, unless there are too many or we stop."""
+        try:
+            self._archive.spool.check_budget()
+        except SpoolBusy:
+            metrics.STORES_TURNED_AWAY.labels(door="dimse").inc()
+            return CONGESTED
         with self._lock:
             if self._stopping:
                 return CONGESTED

@@ -53,6 +53,7 @@ class Row:
 _DAMAGED = "The stored object is missing or is not what was received; it is never served as good."
 _DOWN = "The object store or the index cannot be reached just now; try again."
 _FULL = "There is no room left to keep what was sent."
+_BUSY = "More is being stored at this moment than the gateway takes at a time; try again."
 _INSIDE = "Something failed inside the gateway; the request id names the log lines."
 
 TABLE: dict[type[Exception], Row] = {
@@ -79,6 +80,7 @@ TABLE: dict[type[Exception], Row] = {
     stored.ObjectDamaged: Row(500, "damaged", _DAMAGED),
     stored.ObjectExists: Row(500, "processing_failure", _INSIDE),
     stored.ObjectStoreFull: Row(507, "full", _FULL),
+    stored.SpoolBusy: Row(503, "busy", _BUSY),
     stored.ObjectStoreUnavailable: Row(503, "unavailable", _DOWN),
     stored.IndexStoreError: Row(500, "processing_failure", _INSIDE),
     stored.IndexFull: Row(507, "full", _FULL),

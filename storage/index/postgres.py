@@ -62,7 +62,7 @@ def _engine(url: str, *, size: int) -> Engine:
         make_url(url).set(drivername="postgresql+psycopg"),
         pool_size=size,
         max_overflow=size,
-        pool_timeout=5,
+        pool_timeout=2,
         pool_pre_ping=True,
         pool_recycle=1800,
         connect_args={

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import ObjectStoreFull, ObjectStoreUnavailable
+from storage.errors import ObjectStoreFull, ObjectStoreUnavailable, SpoolBusy
 from storage.spool import Spool, spool_error
 from storage.versions import new_version
 
@@ -61,3 +61,24 @@ def test_running_out_is_full(number: int) -> None:
 def test_a_failing_disk_is_unavailable(number: int) -> None:
     """F-12, F-14"""
     assert isinstance(spool_error(OSError(number, os.strerror(number))), ObjectStoreUnavailable)
+
+
+def test_beyond_the_budget_only_the_oldest_transfer_grows(tmp_path: Path) -> None:
+    """F-73: so one always gets through, and what it took is given back."""
+    spool = Spool(tmp_path, budget=100)
+    first, second = spool.admit(), spool.admit()
+    second.add(60)
+    with pytest.raises(SpoolBusy):
+        second.add(40)
+    first.add(1000)
+    with pytest.raises(SpoolBusy):
+        spool.admit()
+    with pytest.raises(SpoolBusy):
+        spool.check_budget()
+    first.close()
+    first.close()
+    assert spool.in_flight == 60
+    second.add(1000)  # the oldest by now
+    second.close()
+    assert spool.in_flight == 0
+    spool.check_budget()
