@@ -382,7 +382,7 @@ U+FFFD in answers, while the stored bytes stay as they are.
 - A body of STOW-RS is one object in JSON, not an array.
 - Frames may be asked in any order, and come in the order asked.
 - Values that break the rules of their VR are stored as they are, and reported with Warning Reason B007 (45063).
-- Pictures through presentation states, `renderedmpr` and `rendered3d` are not offered.
+- `renderedmpr` and `rendered3d` are not offered.
 """
     return chapters.lstrip("\n")
 

@@ -42,6 +42,15 @@ def size_of(asked: Parameters) -> tuple[int, int]:
     return viewport.width, viewport.height
 
 
+def check_state(asked: Parameters) -> None:
+    """Raises BadRequest for what does not go with a presentation state: window and region (RP-04, RP-05)."""
+    if _one(asked, "window") is not None:
+        raise BadRequest("window", "window does not go with a presentation state, which has its own")
+    viewport = _one(asked, "viewport")
+    if viewport is not None and viewport.count(",") != 1:
+        raise BadRequest("viewport", "the viewport of a presentation state is vw,vh")
+
+
 def annotations_of(asked: Parameters) -> list[str]:
     """The annotations asked for; none is burned in, so each of them is to be named in a Warning (RP-01)."""
     text = _one(asked, "annotation")

@@ -14,8 +14,19 @@ from starlette.requests import Request
 from gateway import render, retrieve
 from gateway.dicomweb import multipart, offers
 from gateway.dicomweb.media_types import MediaRange, Offer, choose, negotiate, not_acceptable
-from gateway.dicomweb.render_parameters import ANNOTATION_UNSUPPORTED, annotations_of, size_of, view_of
-from gateway.dicomweb.renderings import PICTURE_TYPES, Unit, body_of, content_type, own_headers, types_of, units_of
+from gateway.dicomweb.render_parameters import ANNOTATION_UNSUPPORTED, annotations_of, check_state, size_of, view_of
+from gateway.dicomweb.renderings import (
+    DRAWN_TYPES,
+    PICTURE_TYPES,
+    Unit,
+    body_of,
+    content_type,
+    own_headers,
+    picture_of,
+    stated,
+    types_of,
+    units_of,
+)
 from gateway.dicomweb.resources import Target, frame_numbers, instance_url, parameters, target, tries
 from gateway.dicomweb.safety import safe_headers
 from gateway.errors import NotFound, NotRenderable
@@ -35,6 +46,7 @@ DESCRIBED = "Gantry-Rendering"
 """Header that says what a picture shows: `renderer="2", frame=1, window="40,400,linear", source=image`."""
 
 ICON = "there is no picture of it; this is a neutral icon"
+MISSING = "{} images that the presentation state refers to are not here"
 LEFT_OUT = "{} of {} renderings are in no acceptable media type and are left out"
 
 Chosen = Sequence[tuple[Unit, str]]
@@ -54,13 +66,17 @@ class Render:
         view = view_of(asked)
         where, found = self._find(request)
         accepted, stored = tries(request, asked), found[0].transfer_syntax_uid
-        units = self._units(request, found)
+        units, missing = self._units(request, found)
         if not units:
             raise NotRenderable("nothing here has a picture")
+        if any(unit.state is not None for unit in units):
+            check_state(asked)
         headers = {"Content-Location": where.url}
         unsupported = annotations_of(asked)
         if unsupported:
-            headers["Warning"] = f"299 {where.root}: {ANNOTATION_UNSUPPORTED.format(','.join(unsupported))}"
+            _warn(headers, where.root, ANNOTATION_UNSUPPORTED.format(",".join(unsupported)))
+        if missing:
+            _warn(headers, where.root, MISSING.format(missing))
         if where.sop_uid is not None and len(units) == 1 and units[0].frame is None:
             offer = negotiate(accepted, _offers(units[0].types, units[0].types), stored)
             if not offer.multipart:
@@ -72,12 +88,11 @@ class Render:
             offered = _offers(PICTURE_TYPES if frames else (), every if len(units) > 1 or not frames else ())
             offer = negotiate(accepted, offered, stored)
             if not offer.multipart and len(frames) > 1 and "frames" not in request.path_params:
-                if where.sop_uid is not None and offer.media_type in ANIMATED:
+                if where.sop_uid is not None and offer.media_type in ANIMATED and frames[0].state is None:
                     return self.animation(request, found[0], view, offer.media_type, headers)
-                frames = [Unit(*representative(found), PICTURE_TYPES)]
+                frames = [middle(found, frames)]
             if not offer.multipart:
-                unit = frames[0]
-                return self.one(request, (unit.located, unit.frame or 1), offer, headers, where, view)
+                return self.one(request, frames[0], offer, headers, where, view)
         return self._several(request, where, units, view, accepted, headers)
 
     def thumbnail(self, request: Request) -> Representation:
@@ -88,44 +103,45 @@ class Render:
         offer = negotiate(tries(request, asked), offers.rendered(several=False), found[0].transfer_syntax_uid)
         if "frames" in request.path_params:
             unit = _named(request, found[0])[0]
-            chosen = (unit.located, unit.frame or 1)
         else:
             drawn = next((one for one in found if kind_of(one) is Kind.WAVEFORM), None)
             try:
-                chosen = representative(found)
+                unit = Unit(*representative(found), PICTURE_TYPES)
             except NotRenderable:
                 if drawn is None:
                     return self._icon(where, offer, size)
-                chosen = (drawn, 0)
+                unit = Unit(drawn, None, DRAWN_TYPES)
         try:
-            return self.one(request, chosen, offer, {}, where, size)
+            return self.one(request, unit, offer, {}, where, size)
         except NotRenderable:
             return self._icon(where, offer, size)
 
     def one(
         self,
         request: Request,
-        chosen: tuple[Located, int],
+        unit: Unit,
         offer: Offer,
         headers: dict[str, str],
         where: Target,
         how: View | tuple[int, int],
     ) -> Representation:
-        """The picture of one frame, in a View or as a thumbnail of a size; frame 0 is the drawing of a waveform."""
-        located, frame = chosen
-        etag = etag_of("picture", render.VERSION, located.digest, str(frame), repr(how), offer.media_type)
-        headers["Cache-Control"] = IMMUTABLE if where.sop_uid is not None else REVALIDATE
+        """The picture of one frame in a View, or a thumbnail of a size: of a frame, or of the drawing of a waveform."""
+        located, frame = unit.located, unit.frame
+        etag = etag_of("picture", render.VERSION, unit.identity, repr(how), offer.media_type)
+        # The images of a state may come after it.
+        settled = where.sop_uid is not None and unit.state is None
+        headers["Cache-Control"] = IMMUTABLE if settled else REVALIDATE
         if not_modified(request.headers, f'"{etag}"'):
             return Representation(Known([]), offer.media_type, etag, headers)
         if request.method == "HEAD":
             return Representation(Flowing(iter(())), offer.media_type, etag, headers)
         if isinstance(how, View):
-            picture = render.render(self.archive, located, frame, how, offer.media_type)
-        elif frame == 0:
+            picture = picture_of(self.archive, unit, how, offer.media_type)
+        elif frame is None:
             picture = others.waveform_thumbnail(self.archive, located, how, offer.media_type)
         else:
             picture = render.thumbnail(self.archive, located, frame, how, offer.media_type)
-        headers[DESCRIBED] = described(picture, frame)
+        headers[DESCRIBED] = described(picture, frame or 1)
         return Representation(Known([picture.data]), picture.media_type, etag, headers)
 
     def animation(
@@ -178,9 +194,8 @@ class Render:
         if not chosen:
             raise not_acceptable([Offer(name, True) for unit in units for name in unit.types])
         if len(chosen) < len(units):
-            warning = f"299 {where.root}: {LEFT_OUT.format(len(units) - len(chosen), len(units))}"
-            headers["Warning"] = ", ".join(filter(None, (headers.get("Warning"), warning)))
-        names = [f"{unit.located.digest} {unit.frame} {media_type}" for unit, media_type in chosen]
+            _warn(headers, where.root, LEFT_OUT.format(len(units) - len(chosen), len(units)))
+        names = [f"{unit.identity} {media_type}" for unit, media_type in chosen]
         identity = ("pictures", render.VERSION, where.url, repr(view), *names)
         etag, boundary = etag_of(*identity), multipart.boundary_of(*identity)
         media_type = multipart.content_type(chosen[0][1], boundary)
@@ -201,11 +216,29 @@ class Render:
             location = url if unit.frame is None else f"{url}/frames/{unit.frame}"
             yield multipart.Part(content_type(media_type), location, body_of(self.archive, unit, view, media_type))
 
-    def _units(self, request: Request, found: Sequence[Located]) -> list[Unit]:
-        """What there is to be rendered. Raises NotFound for a frame that is none."""
+    def _units(self, request: Request, found: Sequence[Located]) -> tuple[list[Unit], int]:
+        """What there is to be rendered, and how many images of presentation states are not here.
+
+        States count where there is nothing else: in a study their images stand for themselves. Raises NotFound for a
+        frame that is none.
+        """
         if "frames" in request.path_params:
-            return _named(request, found[0])
-        return [unit for located in found for unit in units_of(self.archive, located)]
+            return _named(request, found[0]), 0
+        units = [unit for located in found for unit in units_of(self.archive, located)]
+        if units:
+            return units, 0
+        missing, last = 0, NotRenderable("nothing here has a picture")
+        for located in found:
+            if kind_of(located) is Kind.STATE:
+                try:
+                    more, absent = stated(self.archive, caller_of(request.scope), located)
+                except NotRenderable as error:
+                    last = error
+                    continue
+                units, missing = units + more, missing + absent
+        if not units:
+            raise last
+        return units, missing
 
     def _icon(self, where: Target, offer: Offer, size: tuple[int, int]) -> Representation:
         """It may be replaced by a picture one day, so it is not immutable."""
@@ -230,6 +263,17 @@ def described(picture: Picture, frame: int) -> str:
     window, _, source = picture.window.partition("; ")
     shown = f', window="{window}", {source}' if window else ""
     return f'renderer="{render.VERSION}", frame={frame}{shown}'
+
+
+def middle(found: Sequence[Located], frames: Sequence[Unit]) -> Unit:
+    """The one of many frames that stands for all."""
+    if frames[0].state is not None:
+        return frames[len(frames) // 2]
+    return Unit(*representative(found), PICTURE_TYPES)
+
+
+def _warn(headers: dict[str, str], root: str, text: str) -> None:
+    headers["Warning"] = ", ".join(filter(None, (headers.get("Warning"), f"299 {root}: {text}")))
 
 
 def _named(request: Request, located: Located) -> list[Unit]:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from gateway import render, retrieve
 from gateway.blob import Blob
+from gateway.caller import Caller
 from gateway.dicomweb import offers
 from gateway.dicomweb.safety import safe_type
-from gateway.render import View, others
+from gateway.render import Picture, View, others
 from gateway.render.kinds import Kind, kind_of
+from gateway.render.presentation import Region, members, through
 from storage.archive import Archive
 from storage.records import Located
 
@@ -25,17 +27,29 @@ _SANDBOX = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One thing to be rendered: a frame (1-based) of an instance, or the instance as a whole."""
+    """One thing to be rendered: a frame (1-based) of an instance, or the instance as a whole.
+
+    `state` is the presentation state that a frame is seen through, `region` the part of its displayed area that is
+    wanted.
+    """
 
     located: Located
     frame: int | None
     types: tuple[str, ...]
+    state: Located | None = None
+    region: Region | None = None
+
+    @property
+    def identity(self) -> str:
+        """The same for the same stored bytes."""
+        through = f" {self.state.digest} {self.region!r}" if self.state is not None else ""
+        return f"{self.located.digest} {self.frame}{through}"
 
 
 def units_of(archive: Archive, located: Located) -> list[Unit]:
     """What there is to be rendered of an instance, in order; nothing where it has no rendering (IMG-22).
 
-    A presentation state has none of its own here: it stands for images, which are found by `gateway.dicomweb.states`.
+    A presentation state has none of its own: it stands for images (`stated`).
     """
     kind = kind_of(located)
     if kind is Kind.FRAMES:
@@ -43,6 +57,15 @@ def units_of(archive: Archive, located: Located) -> list[Unit]:
         return [Unit(located, number, PICTURE_TYPES) for number in numbers]
     types = types_of(archive, located, kind)
     return [Unit(located, None, types)] if types else []
+
+
+def stated(archive: Archive, caller: Caller, state: Located) -> tuple[list[Unit], int]:
+    """The frames that a presentation state is for, in order (RP-08), and how many of its images are not here.
+
+    Raises NotRenderable when none is.
+    """
+    found = members(archive, caller, state)
+    return [Unit(image, frame, PICTURE_TYPES, state) for image, frame in found.frames], found.missing
 
 
 def types_of(archive: Archive, located: Located, kind: Kind) -> tuple[str, ...]:
@@ -63,11 +86,19 @@ def video_type(archive: Archive, located: Located) -> str:
     return offers.BULK_TYPES[located.transfer_syntax_uid][0]
 
 
+def picture_of(archive: Archive, unit: Unit, view: View, media_type: str) -> Picture:
+    """The picture of a frame. Raises NotRenderable, BadRequest as `render` does."""
+    assert unit.frame is not None
+    if unit.state is not None:
+        return through(archive, unit.state, unit.located, unit.frame, view, media_type, unit.region)
+    return render.render(archive, unit.located, unit.frame, view, media_type)
+
+
 def body_of(archive: Archive, unit: Unit, view: View, media_type: str) -> bytes | Blob:
     """The bytes of a rendering. Raises NotRenderable, BadRequest as `render` does."""
     located, kind = unit.located, kind_of(unit.located)
     if unit.frame is not None:
-        return render.render(archive, located, unit.frame, view, media_type).data
+        return picture_of(archive, unit, view, media_type).data
     if kind in (Kind.VIDEO, Kind.DOCUMENT):
         return retrieve.bulk(archive, located, PIXEL_DATA if kind is Kind.VIDEO else ENCAPSULATED_DOCUMENT).blob
     if kind is Kind.REPORT:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 
 from starlette.requests import Request
 
@@ -14,14 +16,16 @@ from gateway.dicomweb.frame_parts import possible
 from gateway.dicomweb.media_types import MediaRange, Offer, choose, not_acceptable, parse
 from gateway.dicomweb.render_parameters import ANNOTATION_UNSUPPORTED, annotations_of, finite, quality_of
 from gateway.dicomweb.rendered import Render
+from gateway.dicomweb.renderings import PICTURE_TYPES, Unit, stated
 from gateway.dicomweb.resources import Target, parameters, root, tries
 from gateway.dicomweb.wado import Retrieve
-from gateway.errors import BadRequest, NotFound
+from gateway.errors import BadRequest, NotFound, NotRenderable
 from gateway.http.failures import Failure
 from gateway.http.identity import caller_of
 from gateway.http.ranges import Representation
 from gateway.render import MAX_PIXELS, View, Viewport
 from gateway.render.animation import ANIMATED
+from gateway.render.kinds import Kind, kind_of
 from gateway.settings import Settings
 from storage.archive import Archive
 from storage.records import Located
@@ -32,6 +36,8 @@ _PICTURE_ONLY = frozenset(
     {"windowCenter", "windowWidth", "rows", "columns", "region", "imageQuality", "imageAnnotation", "annotation"}
     | {"frameNumber", *_PRESENTATION}
 )
+MAX_SIDE = 100_000
+"""Stands for a side of the picture that is not given."""
 _NUMBER = re.compile(r"0*[1-9][0-9]{0,9}")
 _FRACTION = re.compile(r"0*(0(\.[0-9]{0,12})?|1(\.0{0,12})?|\.[0-9]{1,12})")
 
@@ -88,9 +94,10 @@ class UriService:
         return self.files.single(request, located, offer, accepted, where)
 
     def _picture(self, request: Request, located: Located, where: Target, asked: Asked, offer: Offer) -> Representation:
-        self._check_presentation(request, asked, where)
         if located.frames is None:
             raise not_acceptable([Offer(offers.FILE)], located.transfer_syntax_uid)
+        if _PRESENTATION[0] in asked:
+            return self._through_state(request, located, where, asked, offer)
         count = retrieve.frame_table(located).count
         number = _frame(asked, count)
         view = self._view(located, asked)
@@ -101,15 +108,14 @@ class UriService:
         if count > 1 and "frameNumber" not in asked and offer.media_type in ANIMATED:
             headers["Content-Location"] = where.url
             return self.pictures.animation(request, located, view, offer.media_type, headers)
-        return self.pictures.one(request, (located, number), offer, headers, where, view)
+        return self.pictures.one(request, Unit(located, number, PICTURE_TYPES), offer, headers, where, view)
 
     def _view(self, located: Located, asked: Asked) -> View:
         window = None
         if "windowCenter" in asked:
             center, width = (finite(name, asked[name]) for name in ("windowCenter", "windowWidth"))
             window = (center, width, "linear")
-        quality = quality_of(asked["imageQuality"], "imageQuality") if "imageQuality" in asked else View().quality
-        return View(window, self._viewport(located, asked), quality)
+        return View(window, self._viewport(located, asked), _quality(asked))
 
     def _viewport(self, located: Located, asked: Asked) -> Viewport | None:
         """Region and greatest size as one viewport; a size that is not given follows from the region's aspect."""
@@ -129,16 +135,37 @@ class UriService:
             raise BadRequest("rows", f"a picture has at most {MAX_PIXELS} pixels")
         return Viewport(wide, high, x * width, y * height, w, h)
 
-    def _check_presentation(self, request: Request, asked: Asked, where: Target) -> None:
-        """Raises BadRequest for a presentation state that is unknown (URI-10), Failure 501 for one that is known."""
-        if _PRESENTATION[0] not in asked:
-            return
+    def _through_state(
+        self, request: Request, located: Located, where: Target, asked: Asked, offer: Offer
+    ) -> Representation:
+        """The image as a presentation state of its study shows it (URI-10).
+
+        Raises BadRequest for a state that is unknown, or that is for other images.
+        """
+        caller = caller_of(request.scope)
         series_uid, sop_uid = (asked[name] for name in _PRESENTATION)
         try:
-            retrieve.find(self.archive, caller_of(request.scope), where.study_uid, series_uid, sop_uid)
+            (state,) = retrieve.find(self.archive, caller, where.study_uid, series_uid, sop_uid)
         except NotFound as error:
             raise BadRequest(_PRESENTATION[1], "the study has no such presentation state") from error
-        raise Failure(501, "not_implemented", "Pictures are not made through presentation states.")
+        if kind_of(state) is not Kind.STATE:
+            raise BadRequest(_PRESENTATION[1], "the instance is no presentation state of images")
+        units: list[Unit] = []
+        with suppress(NotRenderable):  # none of its images is here, so it is not for this one
+            found, _ = stated(self.archive, caller, state)
+            units = [unit for unit in found if unit.located.sop_uid == located.sop_uid]
+        if not units:
+            raise BadRequest(_PRESENTATION[1], "the presentation state is not for this image")
+        unit = units[len(units) // 2]
+        region = _region(asked["region"]) if "region" in asked else None
+        most = [_size(name, asked.get(name)) for name in ("columns", "rows")]
+        viewport = Viewport(*(size or MAX_SIDE for size in most)) if any(most) else None
+        view = View(viewport=viewport, quality=_quality(asked))
+        headers = {"Content-Location": f"{where.url}/frames/{unit.frame}" if len(units) > 1 else where.url}
+        unsupported = annotations_of([("annotation", text) for text in _annotation(asked)])
+        if unsupported:
+            headers["Warning"] = f"299 {where.root}: {ANNOTATION_UNSUPPORTED.format(','.join(unsupported))}"
+        return self.pictures.one(request, replace(unit, region=region), offer, headers, where, view)
 
 
 def _asked(request: Request) -> Asked:
@@ -184,6 +211,10 @@ def _content_types(asked: Asked) -> list[MediaRange]:
     if len(kinds) > 1:
         raise BadRequest("contentType", "contentType is either application/dicom or rendered types")
     return found
+
+
+def _quality(asked: Asked) -> int:
+    return quality_of(asked["imageQuality"], "imageQuality") if "imageQuality" in asked else View().quality
 
 
 def _annotation(asked: Asked) -> list[str]:

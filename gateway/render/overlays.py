@@ -7,7 +7,7 @@ believed only as far as the bits are there (S-37).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -45,14 +45,16 @@ def load_overlays(header: Header, read: Callable[[int, int], bytes]) -> None:
             element.value = read(element.offset, element.length)
 
 
-def overlay_of(header: Header, description: PixelDescription, data: bytes, frame: int) -> Bits | None:
+def overlay_of(
+    header: Header, description: PixelDescription, data: bytes, frame: int, groups: Sequence[int] | None = None
+) -> Bits | None:
     """Where the graphics of frame `frame` (1-based) lie in the image; None where it has none.
 
-    `data` is the frame as it is stored: native cells may hold planes in their unused bits.
+    `groups` names the planes that are wanted, of whatever type: a presentation state does. `data` is the frame as it is stored: native cells may hold planes in their unused bits.
     """
     found: Bits | None = None
-    for group in GROUPS:
-        if (header.text(group << 16 | _TYPE) or "").strip() != "G":
+    for group in GROUPS if groups is None else groups:
+        if groups is None and (header.text(group << 16 | _TYPE) or "").strip() != "G":
             continue
         plane = _plane(header, group << 16, frame) or _embedded(header, description, data, group << 16)
         if plane is None:

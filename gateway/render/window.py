@@ -35,10 +35,16 @@ class Window:
 
     def apply(self, values: NDArray[Any]) -> NDArray[numpy.uint8]:
         """Map values to 0..255, rounding half up. NaN becomes 0."""
+        return numpy.floor(numpy.nan_to_num(self._scaled(values), nan=0.0) + 0.5).astype(numpy.uint8)
+
+    def levels(self, values: NDArray[Any]) -> NDArray[numpy.float64]:
+        """Map values to 0..1, for what comes after the window."""
+        return self._scaled(values) / 255.0
+
+    def _scaled(self, values: NDArray[Any]) -> NDArray[numpy.float64]:
         x = numpy.asarray(values, numpy.float64)
         with numpy.errstate(over="ignore", invalid="ignore"):  # what overflows is black or white anyway
-            scaled = self._sigmoid(x) if self.function == "SIGMOID" else self._linear(x)
-        return numpy.floor(numpy.nan_to_num(scaled, nan=0.0) + 0.5).astype(numpy.uint8)
+            return self._sigmoid(x) if self.function == "SIGMOID" else self._linear(x)
 
     def _sigmoid(self, x: NDArray[numpy.float64]) -> NDArray[numpy.float64]:
         power = numpy.clip((x - self.center) * (-4.0 / self.width), -700.0, 700.0)

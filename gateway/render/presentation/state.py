@@ -1,0 +1,109 @@
+"""A softcopy presentation state: which images it is for, and what it says of each (PS3.3 A.33, C.11.11)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.dicom.header import Header
+from gateway.dicom.view import View
+from gateway.render.overlays import GROUPS, load_overlays
+from gateway.render.parameters import load_tables
+from gateway.render.profiles import load_profiles
+
+MAX_REFERENCES = 10_000
+"""Most images of one state."""
+
+_SERIES, _IMAGES = 0x00081115, 0x00081140
+_SERIES_UID, _SOP_UID, _FRAMES = 0x0020000E, 0x00081155, 0x00081160
+_SOP_CLASS, _BLENDING, _POSITION = 0x00080016, 0x00700402, 0x00700405
+_SOFTCOPY_VOI, _DISPLAYED_AREA, _ANNOTATION, _LAYERS = 0x00283110, 0x0070005A, 0x00700001, 0x00700060
+_PRESENTATION_LUT, _LUT_DATA = 0x20500010, 0x00283006
+_ACTIVATION = 0x1001
+"""Overlay Activation Layer, of group 60xx."""
+_LONG = 2 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An image that a state is for; no frames (1-based) means all of them."""
+
+    series_uid: str
+    sop_uid: str
+    frames: tuple[int, ...]
+
+
+class State:
+    """What a presentation state says. `header` has all its tables loaded; `part` is what pixels are drawn by.
+
+    `part` is the header itself, or for blending the item of the underlying images.
+    """
+
+    def __init__(self, header: Header, read: Callable[[int, int], bytes]) -> None:
+        load_tables(header, read)
+        load_overlays(header, read)
+        load_profiles(header, read)
+        self.header = header
+        self.sop_class = header.text(_SOP_CLASS) or ""
+        blended = [item for item in header.sequence(_BLENDING) if item.text(_POSITION) == "UNDERLYING"]
+        self.part: View = blended[0] if blended else header
+        for voi in self.part.sequence(_SOFTCOPY_VOI):
+            for table in voi.sequence(0x00283010):
+                _load(table, read)
+        for table in (*header.sequence(_PRESENTATION_LUT), *self.part.sequence(0x00283000)):
+            _load(table, read)
+
+    @property
+    def references(self) -> list[Reference]:
+        """The images, in the order in which they stand (PS3.3 C.11.11)."""
+        found: list[Reference] = []
+        for series in self.part.sequence(_SERIES):
+            for image in series.sequence(_IMAGES):
+                sop_uid = image.text(_SOP_UID)
+                if sop_uid and len(found) < MAX_REFERENCES:
+                    frames = tuple(number for number in image.numbers(_FRAMES) if number > 0)
+                    found.append(Reference(series.text(_SERIES_UID) or "", sop_uid, frames))
+        return found
+
+    def voi(self, sop_uid: str, frame: int) -> View | None:
+        """The item of Softcopy VOI LUT Sequence for a frame of an image."""
+        return next(iter(_for(self.part.sequence(_SOFTCOPY_VOI), sop_uid, frame)), None)
+
+    def displayed_area(self, sop_uid: str, frame: int) -> View | None:
+        """The item of Displayed Area Selection Sequence for a frame of an image."""
+        return next(iter(_for(self.header.sequence(_DISPLAYED_AREA), sop_uid, frame)), None)
+
+    def annotations(self, sop_uid: str, frame: int) -> list[View]:
+        """The items of Graphic Annotation Sequence for a frame of an image."""
+        return _for(self.header.sequence(_ANNOTATION), sop_uid, frame)
+
+    def overlays(self) -> list[tuple[int, str]]:
+        """Groups of the overlays that are activated, in the state itself or in the image, and the layer of each."""
+        named = [(group, self.header.text(group << 16 | _ACTIVATION)) for group in GROUPS]
+        return [(group, name) for group, name in named if name]
+
+    def layers(self) -> Sequence[View]:
+        """The items of Graphic Layer Sequence, the lowest first (PS3.3 C.10.7)."""
+        return sorted(self.header.sequence(_LAYERS), key=lambda item: item.number(0x00700062) or 0)
+
+
+def _for(items: Sequence[View], sop_uid: str, frame: int) -> list[View]:
+    """The items that are for this frame: those that name it, and those that name no image at all."""
+    return [item for item in items if _names(item, sop_uid, frame)]
+
+
+def _names(item: View, sop_uid: str, frame: int) -> bool:
+    images = item.sequence(_IMAGES)
+    if not images:
+        return True
+    for image in images:
+        frames = image.numbers(_FRAMES)
+        if image.text(_SOP_UID) == sop_uid and (not frames or frame in frames):
+            return True
+    return False
+
+
+def _load(item: View, read: Callable[[int, int], bytes]) -> None:
+    element = item.find(_LUT_DATA)
+    if element is not None and element.value is None and element.items is None:
+        element.value = read(element.offset, min(element.length, _LONG))

@@ -1,0 +1,138 @@
+"""Presentation states through the doors: rendered resources and WADO-URI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom.dataset import Dataset
+
+from tests.gateway.dicomweb.service import Service, parts_of
+from tests.gateway.dicomweb.test_rendered import picture, url
+from tests.gateway.render.states import area, referenced, state, voi
+from tests.parts.datasets import ct_slice, enhanced_mr, report
+
+HU = {"RescaleSlope": "1", "RescaleIntercept": "-1024", "RescaleType": "HU"}
+# The last in the patient first, so that the order of positions is not that of the references.
+SLICES = [ct_slice("pr", number=number, rows=64, columns=96) for number in (3, 1, 2)]
+ALONE = ct_slice("alone", rows=64, columns=96)
+VOLUME = enhanced_mr("volume", frames=4)
+# Position in the stack runs against the order of the frames.
+for number, groups in enumerate(VOLUME.PerFrameFunctionalGroupsSequence):
+    groups.FrameContentSequence[0].DimensionIndexValues = [1, 4 - number]
+
+
+def of(*images: Dataset, study: str, **values: object) -> Dataset:
+    return state(*images, study=study, SoftcopyVOILUTSequence=[voi(0, 1500)], **HU, **values)
+
+
+SEVERAL = of(*SLICES, study="pr", ImageRotation=90, ImageHorizontalFlip="N")
+ONE = of(ALONE, study="alone", DisplayedAreaSelectionSequence=[area(ALONE, (1, 1), (48, 32))])
+SOME = of(ALONE, ct_slice("alone", number=2), study="alone", series=91)
+NONE = of(ct_slice("alone", number=7), study="alone", series=92)
+FRAMES = state(VOLUME, study="volume", SoftcopyVOILUTSequence=[voi(1000, 2000)])
+FRAMES.ReferencedSeriesSequence[0].ReferencedImageSequence = [referenced(VOLUME, 1, 2, 4)]
+REPORT = report("alone")
+
+
+@pytest.fixture(scope="module")
+def filled(shared: Service) -> Iterator[Service]:
+    answer = shared.store(*SLICES, ALONE, VOLUME, SEVERAL, ONE, SOME, NONE, FRAMES, REPORT)
+    assert answer.status_code == 200, answer.text
+    yield shared
+
+
+def test_a_state_of_one_image_is_one_picture(filled: Service) -> None:
+    """RP-08, IMG-20: the image through the state; its window and source are said."""
+    answer = filled.get(f"{url(ONE)}/rendered", "image/png")
+    assert picture(answer).size == (48, 32)
+    assert 'window="0,1500,linear", source=presentation-state' in answer.headers["gantry-rendering"]
+    plain = np.asarray(picture(filled.get(f"{url(ALONE)}/rendered?window=0,1500,linear", "image/png"))).astype(int)
+    found = np.asarray(picture(answer).convert("L")).astype(int)
+    assert np.abs(found - plain[:32, :48]).max() <= 1
+    assert picture(filled.get(f"{url(ONE)}/rendered?viewport=96,96")).size == (96, 64)
+    again = filled.get(f"{url(ONE)}/rendered", "image/png", If_None_Match=answer.headers["etag"])
+    assert again.status_code == 304
+
+
+def test_a_state_of_many_images_is_all_of_them_in_the_order_of_their_place(filled: Service) -> None:
+    """RP-08: by Image Position (Patient), not as they are referred to; one picture stands for all (RP-09)."""
+    parts = parts_of(filled.get(f"{url(SEVERAL)}/rendered", 'multipart/related; type="image/png"'))
+    places = [f"{filled.url}{url(SLICES[at])}/frames/1" for at in (1, 2, 0)]
+    assert [headers["content-location"] for headers, _ in parts] == places
+    pictures = [Image.open(BytesIO(body)) for _, body in parts]
+    assert {one.size for one in pictures} == {(64, 96)}
+    single = filled.get(f"{url(SEVERAL)}/rendered", "image/png")
+    assert single.content == parts[1][1]
+    plain = picture(filled.get(f"{url(SLICES[2])}/rendered?window=0,1500,linear", "image/png"))
+    turned = np.rot90(np.asarray(plain).astype(int), -1)
+    assert np.abs(np.asarray(pictures[1].convert("L")).astype(int) - turned).max() <= 1
+
+
+def test_frames_are_in_the_order_of_their_dimensions(filled: Service) -> None:
+    """RP-08: Dimension Index Values first, and only the frames that are referred to."""
+    parts = parts_of(filled.get(f"{url(FRAMES)}/rendered", 'multipart/related; type="image/jpeg"'))
+    assert [headers["content-location"].rpartition("/")[2] for headers, _ in parts] == ["4", "2", "1"]
+
+
+def test_images_that_are_not_here_are_counted_or_make_it_406(filled: Service) -> None:
+    """RP-08."""
+    some = filled.get(f"{url(SOME)}/rendered", "image/png")
+    assert some.headers["warning"].endswith("1 images that the presentation state refers to are not here")
+    none = filled.get(f"{url(NONE)}/rendered")
+    assert none.status_code == 406
+    assert filled.get(f"{url(NONE)}/thumbnail").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [("window=0,100,linear", "window"), ("viewport=50,50,0,0,10,10", "viewport"), ("viewport=9999,9999", "viewport")],
+)
+def test_what_a_state_decides_itself_cannot_be_asked_for(filled: Service, query: str, parameter: str) -> None:
+    """RP-04, RP-05."""
+    answer = filled.get(f"{url(ONE)}/rendered?{query}")
+    assert (answer.status_code, answer.json()["parameter"]) == (400, parameter)
+
+
+def ask(service: Service, image: Dataset, shown_by: Dataset, **more: str) -> httpx.Response:
+    query = {
+        "requestType": "WADO",
+        "studyUID": image.StudyInstanceUID,
+        "seriesUID": image.SeriesInstanceUID,
+        "objectUID": image.SOPInstanceUID,
+        "presentationSeriesUID": shown_by.SeriesInstanceUID,
+        "presentationUID": shown_by.SOPInstanceUID,
+        **more,
+    }
+    return service.client.get(f"{service.origin}/wado", params=query)
+
+
+def test_wado_uri_shows_an_image_through_a_state(filled: Service) -> None:
+    """URI-10: with region, rows and columns; nothing that the state decides."""
+    answer = ask(filled, SLICES[0], SEVERAL, contentType="image/png")
+    parts = parts_of(filled.get(f"{url(SEVERAL)}/rendered", 'multipart/related; type="image/png"'))
+    assert answer.content == parts[2][1]
+    assert picture(ask(filled, SLICES[0], SEVERAL, rows="48")).size == (32, 48)
+    assert picture(ask(filled, SLICES[0], SEVERAL, region="0,0,0.5,1")).size == (32, 96)
+    assert picture(ask(filled, SLICES[0], SEVERAL, region="0,0,0.5,1", columns="64")).size == (64, 192)
+    for more, parameter in (
+        ({"windowCenter": "1", "windowWidth": "2"}, "windowCenter"),
+        ({"presentationUID": "1.2.3"}, "presentationUID"),
+        ({"region": "1,0,0,1"}, "region"),
+    ):
+        refused = ask(filled, SLICES[0], SEVERAL, **more)
+        assert (refused.status_code, refused.json()["parameter"]) == (400, parameter)
+    for image, shown_by in ((ALONE, REPORT), (ALONE, NONE), (ALONE, SEVERAL)):
+        assert ask(filled, image, shown_by).json()["parameter"] == "presentationUID"
+
+
+def test_a_study_shows_its_images_once(filled: Service) -> None:
+    """A state in a study does not show them again; a series of states shows what they are for."""
+    parts = parts_of(filled.get(f"{url(SLICES[0], 1)}/rendered", 'multipart/related; type="image/jpeg"'))
+    assert len(parts) == 3
+    states = parts_of(filled.get(f"{url(SEVERAL, 2)}/rendered", 'multipart/related; type="image/jpeg"'))
+    assert len(states) == 3
