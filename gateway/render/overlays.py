@@ -50,7 +50,8 @@ def overlay_of(
 ) -> Bits | None:
     """Where the graphics of frame `frame` (1-based) lie in the image; None where it has none.
 
-    `groups` names the planes that are wanted, of whatever type: a presentation state does. `data` is the frame as it is stored: native cells may hold planes in their unused bits.
+    `groups` names the planes that are wanted, of whatever type: a presentation state does. `data` is the frame as it is
+    stored: native cells may hold planes in their unused bits.
     """
     found: Bits | None = None
     for group in GROUPS if groups is None else groups:

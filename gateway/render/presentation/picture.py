@@ -49,8 +49,9 @@ def present(
 ) -> Picture:
     """Frame `frame` (1-based) of an image, whose bytes are `data`, as the state shows it.
 
-    Of the view's viewport the size counts, and its window does not. `region` is left, top, right and bottom of what is wanted, as fractions of the
-    displayed area. Raises NotRenderable where image and state do not go together, BadRequest for what is too large.
+    Of the view's viewport the size counts, and its window does not. `region` is left, top, right and bottom of what is
+    wanted, as fractions of the displayed area. Raises NotRenderable where image and state do not go together,
+    BadRequest for what is too large.
     """
     description = PixelDescription.from_header(header)
     decoded = decode_frame(data, description, header.meta.transfer_syntax_uid)
@@ -80,9 +81,7 @@ def present(
 class Planes:
     """Overlay planes that a state uses: its own where it has the group, else the image's (PS3.3 C.11.7)."""
 
-    def __init__(
-        self, state: State, header: Header, description: PixelDescription, data: bytes, frame: int
-    ) -> None:
+    def __init__(self, state: State, header: Header, description: PixelDescription, data: bytes, frame: int) -> None:
         self._state = state
         self._image = (header, description, data, frame)
 
@@ -108,7 +107,7 @@ class Planes:
 
 
 def _opaque(bits: Bits) -> Image.Image:
-    return Image.fromarray(bits.view(numpy.uint8) * 255)
+    return Image.fromarray(bits.astype(numpy.uint8) * 255)
 
 
 def _base(

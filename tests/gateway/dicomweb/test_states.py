@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from io import BytesIO
+from typing import Any
 
 import httpx
 import numpy as np
@@ -16,7 +17,7 @@ from tests.gateway.dicomweb.test_rendered import picture, url
 from tests.gateway.render.states import area, referenced, state, voi
 from tests.parts.datasets import ct_slice, enhanced_mr, report
 
-HU = {"RescaleSlope": "1", "RescaleIntercept": "-1024", "RescaleType": "HU"}
+HU: dict[str, Any] = {"RescaleSlope": "1", "RescaleIntercept": "-1024", "RescaleType": "HU"}
 # The last in the patient first, so that the order of positions is not that of the references.
 SLICES = [ct_slice("pr", number=number, rows=64, columns=96) for number in (3, 1, 2)]
 ALONE = ct_slice("alone", rows=64, columns=96)
@@ -26,7 +27,7 @@ for number, groups in enumerate(VOLUME.PerFrameFunctionalGroupsSequence):
     groups.FrameContentSequence[0].DimensionIndexValues = [1, 4 - number]
 
 
-def of(*images: Dataset, study: str, **values: object) -> Dataset:
+def of(*images: Dataset, study: str, **values: Any) -> Dataset:
     return state(*images, study=study, SoftcopyVOILUTSequence=[voi(0, 1500)], **HU, **values)
 
 

@@ -24,8 +24,8 @@ from tests.parts.datasets import change, color, ct_slice, instance, mr_slice, pa
 Shades = NDArray[np.uint8]
 CT = ct_slice("pr", rows=96, columns=128)
 MR = mr_slice("pr", rows=64, columns=50)
-HU = {"RescaleSlope": "1", "RescaleIntercept": "-1024", "RescaleType": "HU"}
-WINDOWED = {**HU, "SoftcopyVOILUTSequence": [voi(0, 1500)]}
+HU: dict[str, Any] = {"RescaleSlope": "1", "RescaleIntercept": "-1024", "RescaleType": "HU"}
+WINDOWED: dict[str, Any] = {**HU, "SoftcopyVOILUTSequence": [voi(0, 1500)]}
 
 
 def flat(value: int = 250, rows: int = 96, columns: int = 128, photometric: str = "MONOCHROME2") -> Dataset:
@@ -145,7 +145,11 @@ def test_shutters_cover_what_lies_outside(values: dict[str, Any], seen: Any) -> 
 
 def test_two_shutters_cover_together_and_may_have_a_colour() -> None:
     """PS3.3 C.7.6.11."""
-    values = {"ShutterLeftVerticalEdge": 40, "ShutterRightVerticalEdge": 128, "ShutterUpperHorizontalEdge": 1}
+    values: dict[str, Any] = {
+        "ShutterLeftVerticalEdge": 40,
+        "ShutterRightVerticalEdge": 128,
+        "ShutterUpperHorizontalEdge": 1,
+    }
     values |= {"ShutterLowerHorizontalEdge": 96, "RadiusOfCircularShutter": 30}
     ds = state(
         flat(),
@@ -186,7 +190,7 @@ def test_size_modes_and_aspect() -> None:
     assert size() == (50, 100)
     assert size(Viewport(400, 400)) == (200, 400)
     assert size(Viewport(400, 400), PresentationSizeMode="TRUE SIZE", PresentationPixelSpacing=[1, 1]) == (200, 400)
-    magnified = {"PresentationSizeMode": "MAGNIFY", "PresentationPixelMagnificationRatio": 3.0}
+    magnified: dict[str, Any] = {"PresentationSizeMode": "MAGNIFY", "PresentationPixelMagnificationRatio": 3.0}
     assert size(**magnified) == (150, 300)
     assert size(Viewport(120, 400), **magnified) == (150, 120)
     assert size(PresentationPixelAspectRatio=["2", "1"]) == (100, 100)
