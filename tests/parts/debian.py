@@ -22,6 +22,7 @@ PACKAGES = {
     "ceph-osd": "ceph-osd",
     "chromium": "chromium",
     "curl": "curl",
+    "gdcmconv": "libgdcm-tools",
     "haproxy": "haproxy",
     "initdb": "postgresql",
     "node": "nodejs",
