@@ -4,21 +4,20 @@ import { metadata, path, searchAll } from "./api.js";
 import { TAG, number, text } from "./dicom.js";
 import { documentKind } from "./documents.js";
 
+/** The instances of a series in order, as a search returns them. */
+export async function instancesOf(series, signal) {
+  const found = await searchAll(`${series}/instances`, { includefield: "NumberOfFrames,AvailableTransferSyntaxUID,ImageType" }, signal);
+  const order = (ds) => number(ds, TAG.InstanceNumber);
+  return found.sort((one, other) => (order(one) || 0) - (order(other) || 0));
+}
+
 /** What is known of a series' pictures before any of them is fetched. */
 export class Stack {
   #described = new Map();
 
-  constructor(pictures) {
-    this.pictures = pictures;
-  }
-
-  /** The stack of a series. */
-  static async open(study, series, signal) {
-    const resource = path("studies", study, "series", series);
-    const found = await searchAll(`${resource}/instances`, { includefield: "NumberOfFrames,AvailableTransferSyntaxUID" }, signal);
-    const order = (ds) => number(ds, TAG.InstanceNumber);
-    found.sort((one, other) => (order(one) || 0) - (order(other) || 0));
-    return new Stack(found.flatMap((ds) => framesOf(resource, ds)));
+  /** `instances` as a search below `series` returned them. */
+  constructor(series, instances) {
+    this.pictures = instances.flatMap((ds) => framesOf(series, ds));
   }
 
   get length() {

@@ -6,17 +6,18 @@ import { count, fill, h, icon } from "./dom.js";
 import { downloadArchive } from "./download.js";
 import { menuButton } from "./menu.js";
 import { askToRemove, mayRemove } from "./remove.js";
-import { Stack } from "./stack.js";
+import { SlideViewer, isSlide } from "./slide.js";
+import { Stack, instancesOf } from "./stack.js";
 import { thumbnail } from "./thumbnails.js";
 import { Viewer } from "./viewer.js";
-
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /** The study page. */
 export class StudyPage {
   #page;
   #title;
   #viewer = new Viewer();
+  #slide = new SlideViewer();
+  #stage = this.#viewer; // the one that is shown
   #rail = h("ul", { class: "series" });
   #study = "";
   #series = [];
@@ -32,7 +33,7 @@ export class StudyPage {
     this.#changed = changed;
     this.#page = page;
     this.#title = title;
-    fill(page, h("nav", { class: "rail", "aria-label": "Series" }, this.#rail), this.#viewer.element);
+    fill(page, h("nav", { class: "rail", "aria-label": "Series" }, this.#rail), this.#stage.element);
     document.addEventListener("keydown", (event) => this.#key(event));
   }
 
@@ -72,7 +73,7 @@ export class StudyPage {
   leave() {
     this.#running.abort();
     this.#running = new AbortController();
-    this.#viewer.close();
+    this.#take(this.#viewer);
     this.#study = this.#open = "";
     this.#series = [];
     fill(this.#rail);
@@ -97,7 +98,7 @@ export class StudyPage {
     return [
       { icon: "down", name: "Download the study (zip)", action: () => downloadArchive(study) },
       series && { icon: "down", name: "Download this series (zip)", action: () => downloadArchive(series) },
-      series && { icon: "down", name: "Download this object", action: () => this.#viewer.download() },
+      series && { icon: "down", name: "Download this object", action: () => this.#stage.download() },
       ohif && { icon: "open", name: "Open in OHIF", href: `${ohif}viewer?StudyInstanceUIDs=${encodeURIComponent(this.#study)}` },
       this.#mayRemove && series && this.#series.length > 1 && { icon: "trash", name: "Delete this series …", bad: true, action: () => this.#removeSeries(series) },
       this.#mayRemove && { icon: "trash", name: "Delete the study …", bad: true, action: () => this.#removeStudy(study) },
@@ -153,24 +154,35 @@ export class StudyPage {
       card.setAttribute("aria-current", String(current));
       if (current) card.scrollIntoView({ block: "nearest", inline: "nearest" });
     }
-    this.#viewer.close();
+    this.#take(this.#viewer);
     const ds = this.#series[uids.indexOf(series)];
     const { signal } = this.#running;
     try {
-      const stack = await Stack.open(this.#study, series, signal);
+      const resource = path("studies", this.#study, "series", series);
+      const instances = await instancesOf(resource, signal);
       if (this.#open !== series || signal.aborted) return;
-      this.#viewer.open(stack, {
-        modality: text(ds, TAG.Modality),
-        who: this.#who,
-        what: [text(ds, TAG.SeriesDescription), ...this.#about],
-      });
-      this.#viewer.focus();
+      const words = { modality: text(ds, TAG.Modality), who: this.#who, what: [text(ds, TAG.SeriesDescription), ...this.#about] };
+      if (isSlide(instances)) {
+        this.#take(this.#slide);
+        await this.#slide.open(resource, instances, words);
+      } else {
+        this.#viewer.open(new Stack(resource, instances), words);
+        this.#viewer.focus();
+      }
     } catch (error) {
       if (error.name === "AbortError" || this.#open !== series) return;
       this.#open = "";
       this.#viewer.say("none", "The series cannot be shown", error.message,
         h("button", { type: "button", class: "button", onclick: () => this.#show(series) }, "Try again"));
     }
+  }
+
+  /** Puts one of the viewers on the stage, and empties both. */
+  #take(stage) {
+    this.#viewer.close();
+    this.#slide.close();
+    this.#stage.element.replaceWith(stage.element);
+    this.#stage = stage;
   }
 
   #neighbour(steps) {
@@ -186,26 +198,13 @@ export class StudyPage {
     if (key === " " && target.matches("button, a")) return;
     if (target.matches("input[type=radio]") && key.startsWith("Arrow")) return;
     if (target.closest(".rail") && key.startsWith("Arrow")) return;
-    const viewer = this.#viewer;
     const actions = {
-      ArrowDown: () => viewer.step(1), ArrowRight: () => viewer.step(1), ArrowUp: () => viewer.step(-1), ArrowLeft: () => viewer.step(-1),
-      PageDown: () => viewer.step(10), PageUp: () => viewer.step(-10), Home: () => viewer.first(), End: () => viewer.last(),
-      "+": () => viewer.zoom(1.25), "=": () => viewer.zoom(1.25), "-": () => viewer.zoom(0.8), f: () => viewer.fit(), r: () => viewer.reset(),
-      i: () => viewer.invert(), t: () => viewer.turn(), h: () => viewer.flip(), v: () => viewer.flip({ upsideDown: true }),
-      w: () => viewer.choose("window"), s: () => viewer.choose("scroll"), p: () => viewer.choose("pan"), z: () => viewer.choose("zoom"), m: () => viewer.choose("measure"),
-      " ": () => viewer.play(), 0: () => viewer.setPreset(null), Delete: () => viewer.erase(),
+      ...this.#stage.keys,
       "[": () => this.#neighbour(-1), "]": () => this.#neighbour(1), Escape: () => (location.hash = "#/"),
     };
-    const arrow = ARROWS[key];
-    if (arrow && (event.shiftKey || event.ctrlKey)) {
-      event.preventDefault();
-      const [right, down] = arrow;
-      if (event.shiftKey) viewer.changeWindow(10 * right, 10 * down);
-      else viewer.pan(-40 * right, -40 * down);
-      return;
-    }
-    if (event.ctrlKey) return;
-    const action = actions[key] ?? actions[key.toLowerCase()] ?? (/^[1-9]$/.test(key) ? () => viewer.presetAt(Number(key) - 1) : null);
+    const held = key.startsWith("Arrow") && [event.shiftKey && "Shift+", event.ctrlKey && "Control+"].find(Boolean);
+    if (event.ctrlKey && !held) return;
+    const action = actions[(held || "") + key] ?? (held ? null : actions[key.toLowerCase()]);
     if (!action) return;
     event.preventDefault();
     action();

@@ -81,6 +81,23 @@ export class Viewer {
     this.element = h("section", { class: "viewer", "aria-label": "Viewer" }, this.#tools.element, this.#screen, this.#strip.element);
   }
 
+  /** Keys, by their names; see StudyPage. */
+  get keys() {
+    return {
+      ArrowDown: () => this.step(1), ArrowRight: () => this.step(1), ArrowUp: () => this.step(-1), ArrowLeft: () => this.step(-1),
+      PageDown: () => this.step(10), PageUp: () => this.step(-10), Home: () => this.first(), End: () => this.last(),
+      "Shift+ArrowUp": () => this.changeWindow(0, -10), "Shift+ArrowDown": () => this.changeWindow(0, 10),
+      "Shift+ArrowLeft": () => this.changeWindow(-10, 0), "Shift+ArrowRight": () => this.changeWindow(10, 0),
+      "Control+ArrowUp": () => this.#surface.pan(0, 40), "Control+ArrowDown": () => this.#surface.pan(0, -40),
+      "Control+ArrowLeft": () => this.#surface.pan(40, 0), "Control+ArrowRight": () => this.#surface.pan(-40, 0),
+      "+": () => this.zoom(1.25), "=": () => this.zoom(1.25), "-": () => this.zoom(0.8), f: () => this.fit(), r: () => this.reset(),
+      i: () => this.invert(), t: () => this.turn(), h: () => this.flip(), v: () => this.flip({ upsideDown: true }),
+      w: () => this.choose("window"), s: () => this.choose("scroll"), p: () => this.choose("pan"), z: () => this.choose("zoom"), m: () => this.choose("measure"),
+      " ": () => this.play(), 0: () => this.setPreset(null), Delete: () => this.erase(),
+      ...Object.fromEntries(Array.from({ length: 9 }, (_, place) => [String(place + 1), () => this.presetAt(place)])),
+    };
+  }
+
   /** Shows a stack from its first picture on. `who` and `what` are lines of text for the corners. */
   open(stack, { modality, who, what }) {
     this.close();
@@ -168,10 +185,6 @@ export class Viewer {
   fit() {
     this.#surface.fit();
     this.#showHow();
-  }
-
-  pan(right, down) {
-    this.#surface.pan(right, down);
   }
 
   /** A quarter turn clockwise. */

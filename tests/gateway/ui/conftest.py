@@ -9,6 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Error, Locator, Page, Request, expect
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from tests.parts.datasets import part10_bytes
 from tests.parts.gateway import GatewayProcess
@@ -33,9 +34,12 @@ OWN = frozenset({"blob", "data", "chrome", "chrome-extension"})
 """Schemes of what a browser gets from itself; it shows PDF documents by an extension that it brings along."""
 
 
-def stow(gateway: GatewayProcess, datasets: Iterable[Dataset], token: str = "") -> None:
-    """Store data sets by STOW-RS in one request; all of them must be taken."""
-    parts = [b"--part\r\nContent-Type: application/dicom\r\n\r\n" + part10_bytes(ds) + b"\r\n" for ds in datasets]
+def stow(
+    gateway: GatewayProcess, datasets: Iterable[Dataset], token: str = "", syntax: str = ExplicitVRLittleEndian
+) -> None:
+    """Store data sets by STOW-RS in one request; all of them must be taken. `syntax` is that of their pixels."""
+    files = [part10_bytes(ds, syntax) for ds in datasets]
+    parts = [b"--part\r\nContent-Type: application/dicom\r\n\r\n" + file + b"\r\n" for file in files]
     headers = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=part'}
     if token:
         headers["Authorization"] = f"Bearer {token}"
