@@ -34,6 +34,7 @@ from gateway.dicom.vr import WIDTH
 from gateway.errors import Damaged, Gone, NotAcceptable, NotFound, Unavailable
 from storage.archive import DIGEST, Archive
 from storage.records import Located
+from storage.versions import version_time
 
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 WEB_FORBIDDEN = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.2"})
@@ -79,6 +80,11 @@ def find(
 
 
 # ---------------------------------------------------------------- whole instances
+
+
+def stored_at(located: Located) -> float:
+    """When the instance was stored, in seconds since the epoch."""
+    return version_time(located.version)
 
 
 def part10(archive: Archive, located: Located, syntax_uid: str | None = None) -> Blob:

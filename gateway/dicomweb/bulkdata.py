@@ -56,12 +56,14 @@ class Bulkdata:
         url = f"{where.url}/bulkdata/{path}"
         identity = ("bulk", url, bulk.blob.etag, str(offer))
         headers = {"Cache-Control": IMMUTABLE, **safe_headers(offered[0].media_type)}
+        etag, modified = etag_of(*identity), retrieve.stored_at(located)
         if not offer.multipart:
             headers["Content-Location"] = url
-            return Representation(Known([bulk.blob]), offer.content_type, etag_of(*identity), headers)
+            return Representation(Known([bulk.blob]), offer.content_type, etag, headers, modified=modified)
         boundary = multipart.boundary_of(*identity)
         body = multipart.write([Part(offer.content_type, url, bulk.blob)], boundary)
-        return Representation(body, multipart.content_type(offer.media_type, boundary), etag_of(*identity), headers)
+        media_type = multipart.content_type(offer.media_type, boundary)
+        return Representation(body, media_type, etag, headers, modified=modified)
 
     def all(self, request: Request) -> Representation:
         """`/bulkdata` of a study, series or instance: every bulk value (WADO-06, WADO-12)."""
@@ -109,7 +111,8 @@ class Bulkdata:
             body = _settled(chain([first], parts), boundary)
         else:
             body = settle(multipart.flow(chain([first], parts), boundary))
-        return Representation(body, media_type, etag, headers)
+        modified = retrieve.stored_at(found[0]) if where.sop_uid is not None else None
+        return Representation(body, media_type, etag, headers, modified=modified)
 
     def _parts(self, root: str, located: Located, accepted: Tries, only: frozenset[str] | None) -> Iterator[Part]:
         """The parts of one instance; values that the client accepts in no form are left out (NEG-07)."""
@@ -151,7 +154,8 @@ class Bulkdata:
                 etag = etag_of("bulk", where.url, PIXEL_DATA, located.digest, named(offer))
                 headers = {"Cache-Control": IMMUTABLE, "Content-Location": f"{where.url}/bulkdata/{PIXEL_DATA}"}
                 (part,) = self._frames(located, where.url, offer)
-                return Representation(Known([part.body]), offer.content_type, etag, headers)
+                modified = retrieve.stored_at(located)
+                return Representation(Known([part.body]), offer.content_type, etag, headers, modified=modified)
         return self._answer(request, where, [located], accepted, IMMUTABLE, only=frozenset({PIXEL_DATA}))
 
     def _refuse(self, found: Sequence[Located], only: frozenset[str] | None) -> None:

@@ -83,7 +83,8 @@ class Retrieve:
             body = Flowing(iter(()))
         else:
             body = settle(multipart.flow(self._parts(where.root, found, chosen, accepted), boundary))
-        return Representation(body, multipart.content_type(offers.FILE, boundary), etag, headers)
+        media_type = multipart.content_type(offers.FILE, boundary)
+        return Representation(body, media_type, etag, headers, modified=_modified(where, found[0]))
 
     def single(
         self, request: Request, located: Located, offer: Offer, accepted: Tries, where: Target
@@ -95,12 +96,16 @@ class Retrieve:
             "Content-Location": where.url,
             "Content-Disposition": f'attachment; filename="{located.sop_uid}.dcm"',
         }
-        if not_modified(request.headers, f'"{etag}"'):
-            return Representation(Known([]), offer.content_type, etag, headers)
-        if request.method == "HEAD" and not _as_stored(located, offer):
-            return Representation(Flowing(iter(())), offer.content_type, etag, headers)
-        blob, syntax_uid = self._part10(located, offer, accepted)
-        return Representation(Known([blob]), f"{offer.media_type}; transfer-syntax={syntax_uid}", etag, headers)
+        modified, media_type = retrieve.stored_at(located), offer.content_type
+        body: Known | Flowing
+        if not_modified(request.headers, f'"{etag}"', modified):
+            body = Known([])
+        elif request.method == "HEAD" and not _as_stored(located, offer):
+            body = Flowing(iter(()))
+        else:
+            blob, syntax_uid = self._part10(located, offer, accepted)
+            body, media_type = Known([blob]), f"{offer.media_type}; transfer-syntax={syntax_uid}"
+        return Representation(body, media_type, etag, headers, modified=modified)
 
     def _zip(
         self, request: Request, where: Target, found: Sequence[Located], chosen: Chosen, accepted: Tries
@@ -163,7 +168,8 @@ class Retrieve:
         if not offer.multipart:
             media_type, headers["Content-Location"] = offer.content_type, f"{where.url}/frames/{numbers[0]}"
         body: Known | Flowing
-        if not_modified(request.headers, f'"{etag}"'):
+        modified = retrieve.stored_at(located)
+        if not_modified(request.headers, f'"{etag}"', modified):
             body = Known([])
         elif offer.stored:
             parts = stored_parts(self.archive, located, where.url, numbers, offer)
@@ -173,7 +179,7 @@ class Retrieve:
         else:
             made = made_parts(self.archive, located, where.url, numbers, offer)
             body = settle(multipart.flow(made, boundary)) if offer.multipart else Known([next(made).body])
-        return Representation(body, media_type, etag, headers)
+        return Representation(body, media_type, etag, headers, modified=modified)
 
     def _find(self, request: Request) -> tuple[Target, tuple[Located, ...]]:
         where = target(request, self.settings.public_url)
@@ -196,3 +202,8 @@ def _refuse_video(where: Target, stored: str) -> None:
             headers={"Link": f'<{where.url}/rendered>; rel="alternate"'},
             members={"offered": list(kinds), "stored": stored},
         )
+
+
+def _modified(where: Target, located: Located) -> float | None:
+    """Last-Modified of one instance. What holds several may lose one, and nothing in it becomes newer by that."""
+    return retrieve.stored_at(located) if where.sop_uid is not None else None

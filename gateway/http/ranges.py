@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from email.utils import formatdate, parsedate_to_datetime
 
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
@@ -23,12 +24,19 @@ IMMUTABLE = "private, max-age=86400, immutable"
 REVALIDATE = "private, no-cache"
 """For what may grow or be described anew: keep it, and ask whether it is still the same."""
 
-_RANGE = re.compile(r"bytes=\s*([0-9]{0,18})-([0-9]{0,18})\s*", re.IGNORECASE)
+MAX_RANGES = 16
+"""Ranges of one request that are answered one by one; for more, the whole body (S-54)."""
+
+_UNIT = re.compile(r"bytes\s*=", re.IGNORECASE)
+_RANGE = re.compile(r"([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """A response; an ASGI application. `etag` is given without its quotes; None for what has none."""
+    """A response; an ASGI application. `etag` is given without its quotes; None for what has none.
+
+    `modified`: when the newest of what it shows was stored, in seconds since the epoch; None where that says nothing.
+    """
 
     body: Known | Flowing
     media_type: str
@@ -36,16 +44,19 @@ class Representation:
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
     vary: str = "Accept"
+    modified: float | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with 200, 206, 304, or raise Failure 412 or 416."""
         asked = Headers(scope=scope)
         etag = f'"{self.etag}"' if self.etag else None
         headers = {"Vary": self.vary, **self.headers}
+        if self.modified is not None:
+            headers["Last-Modified"] = formatdate(self.modified, usegmt=True)
         if etag:
             headers["ETag"] = etag
-            check_conditions(asked, etag)
-            if not_modified(asked, etag):
+            check_conditions(asked, etag, self.modified)
+            if not_modified(asked, etag, self.modified):
                 await _begin(send, 304, headers)
                 await send({"type": "http.response.body", "body": b""})
                 return
@@ -55,15 +66,41 @@ class Representation:
             return
         length = self.body.length
         headers["Accept-Ranges"] = "bytes"
-        part = wanted_range(asked, length, etag) if scope["method"] == "GET" and self.status == 200 else None
-        if part is None:
+        parts = wanted_ranges(asked, length, etag) if scope["method"] == "GET" and self.status == 200 else None
+        if parts is None:
             headers["Content-Length"] = str(length)
             await _whole(scope, self.status, headers, self.body, receive, send)
             return
-        start, stop = part
+        if len(parts) > 1:
+            several = _Several(self.body, parts, self.media_type, etag or "")
+            headers["Content-Type"] = f"multipart/byteranges; boundary={several.boundary}"
+            headers["Content-Length"] = str(several.length)
+            await send_chunks(lambda: _begin(send, 206, headers), several.chunks(), receive, send)
+            return
+        ((start, stop),) = parts
         headers["Content-Length"] = str(stop - start)
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{length}"
         await send_chunks(lambda: _begin(send, 206, headers), self.body.chunks(start, stop), receive, send)
+
+
+class _Several:
+    """Ranges of one body as `multipart/byteranges` (RFC 9110 14.6): the same bytes for the same ranges."""
+
+    def __init__(self, body: Known, parts: Sequence[tuple[int, int]], media_type: str, etag: str) -> None:
+        self.boundary = f"gantry-{etag_of(etag, repr(parts))}"
+        opening = f"\r\n--{self.boundary}\r\nContent-Type: {media_type}\r\nContent-Range: bytes "
+        self._heads = [f"{opening}{start}-{stop - 1}/{body.length}\r\n\r\n".encode() for start, stop in parts]
+        self._end = f"\r\n--{self.boundary}--\r\n".encode()
+        self._body = body
+        self._parts = parts
+        self.length = sum(map(len, self._heads)) + sum(stop - start for start, stop in parts) + len(self._end)
+
+    def chunks(self) -> Iterator[bytes]:
+        """All of it."""
+        for head, (start, stop) in zip(self._heads, self._parts, strict=True):
+            yield head
+            yield from self._body.chunks(start, stop)
+        yield self._end
 
 
 def etag_of(*identity: str) -> str:
@@ -71,11 +108,11 @@ def etag_of(*identity: str) -> str:
     return hashlib.sha256("\0".join(identity).encode()).hexdigest()[:32]
 
 
-def wanted_range(asked: Headers, length: int, etag: str | None) -> tuple[int, int] | None:
-    """The range asked for as [start, stop); None for all of it.
+def wanted_ranges(asked: Headers, length: int, etag: str | None) -> list[tuple[int, int]] | None:
+    """The ranges asked for as [start, stop), in the order asked; None for the whole body.
 
-    A malformed Range is ignored, as RFC 9110 14.2 says; so are several ranges (S-54), which the whole body satisfies.
-    Raises Failure 416 for one that lies beyond the end.
+    A malformed Range is ignored, as RFC 9110 14.2 says; so are more than MAX_RANGES, and several that come to more
+    bytes than the body has (S-54). Raises Failure 416 where all lie beyond the end.
     """
     text = asked.get("range")
     if text is None:
@@ -83,34 +120,59 @@ def wanted_range(asked: Headers, length: int, etag: str | None) -> tuple[int, in
     condition = asked.get("if-range")
     if condition is not None and condition.strip() != etag:
         return None
-    found = _RANGE.fullmatch(text.strip())
-    if found is None or found[0] == "bytes=-" or not (found[1] or found[2]):
+    unit = _UNIT.match(text.strip())
+    if unit is None or text.count(",") >= MAX_RANGES:
         return None
-    if found[1]:
-        start, stop = int(found[1]), min(int(found[2]) + 1, length) if found[2] else length
-        if found[2] and int(found[2]) < start:
+    found: list[tuple[int, int]] = []
+    for one in text.strip()[unit.end() :].split(","):
+        match = _RANGE.fullmatch(one.strip())
+        if match is None or (match[2] and int(match[2]) < int(match[1])):
             return None
-    else:
-        start, stop = max(length - int(found[2]), 0), length
-    if start >= stop:
+        if match[3]:
+            start, stop = max(length - int(match[3]), 0), length
+        else:
+            start, stop = int(match[1]), min(int(match[2]) + 1, length) if match[2] else length
+        if start < stop:
+            found.append((start, stop))
+    if not found:
         raise Failure(
             416,
             "range_not_satisfiable",
             f"The representation has {length} bytes.",
             headers={"Content-Range": f"bytes */{length}"},
         )
-    return start, stop
+    wanted = sum(stop - start for start, stop in found)
+    return found if len(found) == 1 or wanted <= length else None
 
 
-def not_modified(asked: Headers, etag: str) -> bool:
-    """If-None-Match names this representation (weak comparison)."""
-    return _listed(asked.get("if-none-match"), etag, weak=True)
+def not_modified(asked: Headers, etag: str, modified: float | None = None) -> bool:
+    """If-None-Match names this representation (weak comparison); without it, it is no newer than If-Modified-Since."""
+    if "if-none-match" in asked or modified is None:
+        return _listed(asked.get("if-none-match"), etag, weak=True)
+    since = _date(asked.get("if-modified-since"))
+    return since is not None and int(modified) <= since
 
 
-def check_conditions(asked: Headers, etag: str) -> None:
-    """Raises Failure 412 when If-Match does not name this representation (strong comparison)."""
-    if "if-match" in asked and not _listed(asked["if-match"], etag, weak=False):
+def check_conditions(asked: Headers, etag: str, modified: float | None = None) -> None:
+    """Raises Failure 412 when If-Match does not name this representation (strong comparison).
+
+    Without it, when the representation is newer than If-Unmodified-Since.
+    """
+    if "if-match" in asked:
+        holds = _listed(asked["if-match"], etag, weak=False)
+    else:
+        before = _date(asked.get("if-unmodified-since"))
+        holds = before is None or modified is None or int(modified) <= before
+    if not holds:
         raise Failure(412, "precondition_failed", "The representation is another one by now.", headers={"ETag": etag})
+
+
+def _date(text: str | None) -> float | None:
+    """An HTTP date in seconds since the epoch; None for what is none, which is ignored (RFC 9110 13.1.3)."""
+    try:
+        return parsedate_to_datetime(text).timestamp() if text else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _listed(header: str | None, etag: str, *, weak: bool) -> bool:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import time
 from collections.abc import Iterator
+from datetime import timedelta
+from email.parser import BytesParser
+from email.policy import HTTP
+from email.utils import format_datetime, parsedate_to_datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -232,18 +237,84 @@ def test_head_has_the_headers_of_get_and_no_body(filled: Service, path: str, acc
 
 
 @pytest.mark.parametrize(
-    "value", ["bytes=5-2", "bytes=", "bytes=-", "bytes=a-b", "items=0-1", "bytes=0-1,3-4", "bytes=0-" + "9" * 30]
+    "value", ["bytes=5-2", "bytes=", "bytes=-", "bytes=a-b", "items=0-1", "bytes=0-1,x", "bytes=0-" + "9" * 30]
 )
-def test_ranges_that_are_malformed_or_many_get_the_whole(filled: Service, value: str) -> None:
+def test_ranges_that_are_malformed_get_the_whole(filled: Service, value: str) -> None:
     """S-54."""
     assert filled.get(url(FRAMES) + "/frames/3", "application/octet-stream", Range=value).status_code == 200
 
 
-def test_a_storm_of_ranges_gets_the_whole(filled: Service) -> None:
-    """S-54."""
-    value = "bytes=" + ",".join(f"{number}-{number + 1}" for number in range(5_000))
+@pytest.mark.parametrize("path", [url(FRAMES) + "/frames/3", url(FRAMES) + "/frames/1,2"])
+def test_several_ranges_are_multipart_byteranges(filled: Service, path: str) -> None:
+    """GEN-20, SC-206: in the order asked, those beyond the end left out; the same bytes each time."""
+    whole = filled.get(path)
+    size = len(whole.content)
+    asked = f"bytes=10-19, -5,{size + 7}-,0-0"
+    answer = filled.get(path, Range=asked)
+    assert answer.status_code == 206
+    assert "content-range" not in answer.headers
+    assert int(answer.headers["content-length"]) == len(answer.content)
+    assert answer.headers["etag"] == whole.headers["etag"]
+    message = BytesParser(policy=HTTP).parsebytes(
+        b"Content-Type: " + answer.headers["content-type"].encode() + b"\r\n\r\n" + answer.content
+    )
+    assert message.get_content_type() == "multipart/byteranges"
+    parts = list(message.iter_parts())
+    ends = [(10, 20), (size - 5, size), (0, 1)]
+    assert [one["content-range"] for one in parts] == [f"bytes {start}-{stop - 1}/{size}" for start, stop in ends]
+    kinds = {one["content-type"].replace('"', "") for one in parts}
+    assert kinds == {whole.headers["content-type"].replace('"', "")}
+    head = b"Content-Range: bytes 10-19/%d\r\n\r\n" % size
+    at = answer.content.index(head) + len(head)
+    assert answer.content[at : at + 12] == whole.content[10:20] + b"\r\n"
+    assert filled.get(path, Range=asked).content == answer.content
+    one = filled.get(path, Range=f"bytes=3-4,{size}-")
+    assert (one.status_code, one.headers["content-range"], one.content) == (
+        206,
+        f"bytes 3-4/{size}",
+        whole.content[3:5],
+    )
+    assert filled.get(path, Range=f"bytes={size}-,{size + 1}-").status_code == 416
+    assert filled.get(path, Range="bytes=0-1,3-4", If_Range='"other"').status_code == 200
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "bytes=" + ",".join(f"{number}-{number + 1}" for number in range(5_000)),
+        "bytes=" + ",".join(f"{number}-{number}" for number in range(17)),
+        "bytes=0-,0-",
+        "bytes=" + "0-400," * 15 + "1-2",
+    ],
+)
+def test_a_storm_of_ranges_gets_the_whole(filled: Service, value: str) -> None:
+    """S-54: more than 16, or more bytes than there are."""
     answer = filled.get(url(FRAMES) + "/frames/3", "application/octet-stream", Range=value)
     assert (answer.status_code, len(answer.content)) == (200, 512)
+
+
+@pytest.mark.parametrize("path", ["", "/frames/1", "/frames/1,2", "/pixeldata", "/bulkdata/7FE00010"])
+def test_when_an_instance_was_stored_is_told_and_can_be_asked(filled: Service, path: str) -> None:
+    """GEN-19, SC-304: Last-Modified; an entity tag counts more than a date, and a date that is none is ignored."""
+    whole = filled.get(url(FRAMES) + path)
+    stored = whole.headers["last-modified"]
+    at = parsedate_to_datetime(stored)
+    assert abs(time.time() - at.timestamp()) < 3600
+    before, after = (format_datetime(at + timedelta(seconds=by), usegmt=True) for by in (-1, 1))
+    asked = url(FRAMES) + path
+    assert filled.get(asked, If_Modified_Since=stored).status_code == 304
+    assert filled.get(asked, If_Modified_Since=after).status_code == 304
+    assert filled.get(asked, If_Modified_Since=before).status_code == 200
+    assert filled.get(asked, If_Modified_Since="yesterday").status_code == 200
+    assert filled.get(asked, If_Modified_Since=after, If_None_Match='"other"').status_code == 200
+    assert filled.get(asked, If_Unmodified_Since=before).status_code == 412
+    assert filled.get(asked, If_Unmodified_Since=stored).status_code == 200
+    assert filled.client.head(asked).headers["last-modified"] == stored
+
+
+def test_what_may_lose_an_instance_has_no_date(filled: Service) -> None:
+    """GEN-19: nothing in a study is newer when one of it was deleted; its entity tag is another one."""
+    assert "last-modified" not in filled.get(f"/studies/{uid('study', 'slices')}").headers
 
 
 def test_ranges_of_a_suffix_of_nothing_cannot_be_satisfied(filled: Service) -> None:
