@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import secrets
 import signal
 import socket
 import threading
@@ -16,6 +17,7 @@ from starlette.routing import BaseRoute, Mount, Router
 from starlette.types import ASGIApp
 
 from gateway import http, isolated, metrics, render, running, tasks
+from gateway.authentication import Authentication
 from gateway.coerce import Coercer
 from gateway.delete import describe_again
 from gateway.dicomweb.catalogue import SERVICES as DICOMWEB
@@ -27,7 +29,7 @@ from gateway.dimse.report import Reports
 from gateway.dimse.server import DimseServer
 from gateway.errors import GatewayError
 from gateway.forwarding import Feed, is_web
-from gateway.http import changes, documentation, health, integrity, queue
+from gateway.http import changes, documentation, health, integrity, permission, queue
 from gateway.http.protocol import Protocol
 from gateway.integrity import Scrubber
 from gateway.logs import get_logger
@@ -117,6 +119,8 @@ class Gateway:
         self._archive = archive
         self._settings = settings
         self._stopping = threading.Event()
+        self._local = secrets.token_urlsafe(32)
+        self._authentication = Authentication(settings, archive, self._local)
 
     def run(self) -> None:
         """Serve in this thread until a signal says stop."""
@@ -137,7 +141,7 @@ class Gateway:
         thumbnails = Thumbnails(self._archive, self._settings)
         listener = _listen(self._settings.http)
         try:
-            dimse = DimseServer(self._archive, self._settings)
+            dimse = DimseServer(self._archive, self._settings, authentication=self._authentication)
             host, port = dimse.start()
         except BadSettings:
             listener.close()
@@ -155,7 +159,7 @@ class Gateway:
         signal.signal(signal.SIGHUP, lambda _signal, _frame: dimse.reload_soon())
 
         def started() -> None:
-            running.announce(self._settings.data, url)
+            running.announce(self._settings.data, url, self._local)
             print(ready, flush=True)
             log.info("ready", http=url, dimse=f"{host}:{port}")
             stopper.start()
@@ -194,9 +198,10 @@ class Gateway:
             *documentation.routes(
                 [*DICOMWEB, queue.SERVICE, changes.SERVICE, integrity.SERVICE, health.SERVICE], gantry_version()
             ),
-            *ui_routes(aet=self._settings.aet, dimse_port=dimse_port),
+            *permission.for_everybody(ui_routes(aet=self._settings.aet, dimse_port=dimse_port)),
         ]
-        return http.middleware(Router(routes, redirect_slashes=False), self._settings)
+        permission.check(routes)
+        return http.middleware(Router(routes, redirect_slashes=False), self._settings, self._authentication)
 
     def _check_stopping(self) -> None:
         if self._stopping.is_set():

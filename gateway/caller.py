@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from gateway.rights import EVERYTHING, Rights
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,9 +13,11 @@ class Caller:
 
     `name` is the AE title on DIMSE, the subject of the token on the web, `cli` for commands. `door` is `dimse`, `web`
     or `cli`. `address` is the peer's address. `request_id` stands on every log line of the request or association.
+    `rights` are what the policy grants to the one who came in; the program's own work may do everything.
     """
 
     name: str
     door: str
     address: str = ""
     request_id: str = ""
+    rights: Rights = field(default=EVERYTHING, repr=False)

@@ -7,23 +7,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.caller import Caller
+from gateway.rights import Action
 from storage.archive import Archive
 from storage.records import Change
 
 PAGE = 1000
 
 
-def since(archive: Archive, sequence: int, limit: int = PAGE) -> list[Change]:
+def since(archive: Archive, caller: Caller, sequence: int, limit: int = PAGE) -> list[Change]:
     """The changes after this sequence number, at most `limit`; none that another could still come before.
 
-    Raises IndexStoreError.
+    A caller that may not see every study is told of those that are there and that it may see. Raises Forbidden,
+    IndexStoreError.
     """
-    index = archive.index
-    if not index.changes(sequence, 1):
+    index, within = archive.index, caller.rights.within(Action.SEARCH)
+    if not index.changes(sequence, 1, within):
         return []
     # numbers are given before commits: up to here all is there
     upto = index.horizon()
-    return [one for one in index.changes(sequence, limit) if one.sequence <= upto]
+    return [one for one in index.changes(sequence, limit, within) if one.sequence <= upto]
 
 
 def shown(change: Change) -> dict[str, Any]:

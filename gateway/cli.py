@@ -111,10 +111,10 @@ def import_command(
                 coercer=Coercer.of(settings),
             )
         except IndexBusy:
-            url = running.address(settings.data)
-            if url is None:
+            found_running = running.address(settings.data)
+            if found_running is None:
                 raise
-            target = running.Running(url, settings.token)
+            target = running.Running(*found_running)
         try:
             with _bar(DownloadColumn()) as bar:
                 task = bar.add_task("Importing", total=sum(candidate.size for candidate in found))

@@ -14,11 +14,11 @@ from gateway.settings import Settings
 
 def listed(settings: Settings) -> list[dict[str, Any]]:
     """All damaged instances, as `/integrity` shows them. Raises StorageError, GatewayError, BadSettings."""
-    url = running.address(settings.data)
-    if url is not None:
+    found = running.address(settings.data)
+    if found is not None:
         with suppress(Unavailable):  # it crashed, and left its address behind
-            running.ask(url, settings.token, "/integrity")
-            return _remote(url, settings.token)
+            running.ask(*found, "/integrity")
+            return _remote(*found)
     archive = open_from(settings)
     try:
         return [shown(damage) for damage in archive.look_at_damage()]

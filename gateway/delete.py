@@ -6,6 +6,7 @@ from gateway.caller import Caller
 from gateway.describe import read_and_describe
 from gateway.errors import GatewayError, Gone, NotFound, Unavailable
 from gateway.logs import get_logger
+from gateway.rights import Action
 from storage.archive import MISSING, SIZE, Archive
 from storage.errors import ObjectDamaged, ObjectMissing, StorageError
 from storage.reader import open_reader
@@ -18,11 +19,13 @@ def delete(
 ) -> int:
     """Remove the instances below from every answer, at once and for good; returns how many.
 
-    Their bytes go later. Raises NotFound when there are none (Gone when there were), Unavailable.
+    Their bytes go later. Raises NotFound when there are none that the caller may delete (Gone when there were),
+    Unavailable, Forbidden.
     """
+    within = caller.rights.within(Action.DELETE)
     try:
-        gone = archive.delete(study_uid, series_uid, sop_uid)
-        if not gone and archive.was_deleted(study_uid, series_uid, sop_uid):
+        gone = archive.delete(study_uid, series_uid, sop_uid, within)
+        if not gone and within is None and archive.was_deleted(study_uid, series_uid, sop_uid):
             raise Gone("it was deleted before")
         if not gone:
             raise NotFound("no such study, series or instance")

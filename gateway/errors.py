@@ -10,9 +10,12 @@ GatewayError
  |    +-- Duplicate             0111  other bytes are stored under this UID
  |    +-- OutOfResources        A700  no space, too busy, store or index down: a retry may succeed
  |    +-- TooLarge              A700  larger than the limit
+ |    +-- NotAuthorized         0124  the caller may not store this instance                    PS3.7 C.5.17
  |    +-- ProcessingFailure     0110
  +-- NotFound                 no such study, series, instance, frame or bulk value
  |    +-- Gone                  there was one; it was deleted
+ +-- Unauthenticated          the credentials are missing, or are not valid
+ +-- Forbidden                the caller may not do this at all; what it may not see is NotFound
  +-- BadRequest               a parameter is wrong; names it
  +-- TooBroad                 a search that would have to read too much; says how to narrow it
  +-- NotAcceptable            nothing on offer is acceptable; lists the offers
@@ -112,6 +115,13 @@ class TooLarge(Refused):
     reason = "too_large"
 
 
+class NotAuthorized(Refused):
+    """The caller may not store this instance: its study is not one that the policy lets it store into."""
+
+    code = 0x0124
+    reason = "not_authorized"
+
+
 class ProcessingFailure(Refused):
     """Something failed inside the gateway."""
 
@@ -129,6 +139,22 @@ class Gone(NotFound):
     """There was such a resource; it was deleted."""
 
     reason = "gone"
+
+
+class Unauthenticated(GatewayError):
+    """The credentials are not valid. The message tells nothing of why that would help to forge better ones."""
+
+    reason = "unauthorized"
+
+
+class Forbidden(GatewayError):
+    """The caller is known, and may not do this. `action` is the word of the policy for what was to be done."""
+
+    reason = "forbidden"
+
+    def __init__(self, action: str) -> None:
+        super().__init__(f"these credentials do not permit to {action}")
+        self.action = action
 
 
 class BadRequest(GatewayError):

@@ -29,6 +29,7 @@ from storage.tasks import NewTask, Task
 log = get_logger(__name__)
 
 MARK = "forwarding"
+_CALLER = Caller("forwarding", "tasks")
 PAGE = 500
 _MODALITY = 0x00080060
 _HEAD = 1024
@@ -62,7 +63,7 @@ class Feed:
         index = self._archive.index
         while True:
             mark = index.note(MARK) or "0"
-            changes = since(self._archive, int(mark), PAGE)
+            changes = since(self._archive, _CALLER, int(mark), PAGE)
             if not changes:
                 return
             tasks = [*self._forwards(changes), *self._notifications(changes), *self._removals(changes)]

@@ -39,11 +39,11 @@ class Queue(Protocol):
 @contextmanager
 def opened(settings: Settings) -> Iterator[Queue]:
     """The queue of the running gateway, else that of the index. Raises StorageError, BadSettings."""
-    url = running.address(settings.data)
-    if url is not None:
+    found = running.address(settings.data)
+    if found is not None:
         with suppress(Unavailable):  # it crashed, and left its address behind
-            running.ask(url, settings.token, "/queue")
-            yield _Remote(url, settings.token)
+            running.ask(*found, "/queue")
+            yield _Remote(*found)
             return
     archive = open_from(settings)
     try:
@@ -53,7 +53,7 @@ def opened(settings: Settings) -> Iterator[Queue]:
 
 
 class _Remote:
-    def __init__(self, url: str, token: str | None) -> None:
+    def __init__(self, url: str, token: str) -> None:
         self._url, self._token = url, token
 
     def tasks(self) -> list[dict[str, Any]]:

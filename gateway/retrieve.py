@@ -32,6 +32,7 @@ from gateway.dicom.transcode import offered, transcode
 from gateway.dicom.uids import syntax
 from gateway.dicom.vr import WIDTH
 from gateway.errors import Damaged, Gone, NotAcceptable, NotFound, Unavailable
+from gateway.rights import Action
 from storage.archive import DIGEST, Archive
 from storage.records import Located
 from storage.versions import version_time
@@ -68,11 +69,13 @@ def find(
     archive: Archive, caller: Caller, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
 ) -> tuple[Located, ...]:
     """The instances below, by series number and instance number. Raises NotFound when there are none, Gone when
-    there were some.
+    there were some, Forbidden when the caller may read nothing. What it may not see is not there.
     """
+    within = caller.rights.within(Action.READ)
     with reading():
-        found = archive.locate(study_uid, series_uid, sop_uid)
-        gone = not found and archive.was_deleted(study_uid, series_uid, sop_uid)
+        found = archive.locate(study_uid, series_uid, sop_uid, within)
+        # nobody can tell any more whether the caller might have seen what was deleted
+        gone = not found and within is None and archive.was_deleted(study_uid, series_uid, sop_uid)
     if not found:
         level = "instance" if sop_uid else "series" if series_uid else "study"
         raise Gone(f"the {level} was deleted") if gone else NotFound(f"no such {level}")

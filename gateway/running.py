@@ -20,10 +20,13 @@ BOUNDARY = "gantry-import-3f1d0a52b6c84e0f"
 CHUNK = 1 << 20
 
 
-def announce(data: Path, http_url: str) -> None:
-    """Leave the address in the data folder."""
+def announce(data: Path, http_url: str, secret: str) -> None:
+    """Leave the address in the data folder, and a secret for commands: whoever may read the folder may do all."""
     data.mkdir(parents=True, exist_ok=True)
-    (data / FILE).write_text(json.dumps({"http": http_url, "pid": os.getpid()}))
+    withdraw(data)
+    file = data / FILE
+    file.touch(mode=0o600, exist_ok=False)
+    file.write_text(json.dumps({"http": http_url, "pid": os.getpid(), "secret": secret}))
 
 
 def withdraw(data: Path) -> None:
@@ -31,10 +34,11 @@ def withdraw(data: Path) -> None:
     (data / FILE).unlink(missing_ok=True)
 
 
-def address(data: Path) -> str | None:
-    """The HTTP address of the gateway on this folder, if one said so."""
+def address(data: Path) -> tuple[str, str] | None:
+    """The HTTP address of the gateway on this folder and the secret for commands, if one said so."""
     try:
-        return str(json.loads((data / FILE).read_text())["http"])
+        found = json.loads((data / FILE).read_text())
+        return str(found["http"]), str(found["secret"])
     except (OSError, ValueError, KeyError):
         return None
 

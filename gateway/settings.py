@@ -27,6 +27,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from gateway.policy import Oidc, Role
+from gateway.rights import Action
 from storage.query.times import OFFSETS
 
 GIB = 1 << 30
@@ -49,6 +51,9 @@ class Peer(BaseModel):
         None,
         min_length=1,
         description="Its TLS certificate: SHA-256 fingerprint, or a name in it. Nobody else may call under its title.",
+    )
+    may: frozenset[Action] | None = Field(
+        None, description="What it may do: search, read, store, delete; all of it, unless said here or by a role."
     )
     notify: bool = Field(False, description="Tell it when a study is available (Instance Availability Notification).")
 
@@ -93,7 +98,9 @@ class Webhook(BaseModel):
 class Settings(BaseSettings):
     """The settings. Frozen: nothing changes them after start."""
 
-    model_config = SettingsConfigDict(env_prefix="GANTRY_", frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="GANTRY_", env_nested_delimiter="__", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     data: Path = Field(Path("data"), description="Folder of everything that is kept locally: index, objects, spool.")
     http: str = Field("127.0.0.1:8080", description="HOST:PORT of the HTTP listener; port 0 takes any free port.")
@@ -123,6 +130,10 @@ class Settings(BaseSettings):
     token: str | None = Field(
         None, min_length=16, repr=False, description="Bearer token that every request for data must carry."
     )
+    oidc: Oidc | None = Field(None, description="The OpenID provider whose tokens are taken ([oidc] in the TOML file).")
+    api_keys: bool = Field(False, description="Take API keys that `gantry token create` makes; without one: 401.")
+    basic_auth: bool = Field(False, description="Take names and passwords of `gantry user create`, by HTTP Basic.")
+    roles: tuple[Role, ...] = Field((), description="Who may do what with which studies ([[roles]] in the TOML file).")
     insecure: bool = Field(False, description="Allow listening beyond loopback without authentication.")
     calling_aets: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="AE titles that may open associations, besides the peers; empty on loopback: any."
@@ -258,6 +269,11 @@ class Settings(BaseSettings):
         return title
 
     @property
+    def closed(self) -> bool:
+        """Do requests over HTTP need credentials?"""
+        return bool(self.token or self.oidc or self.api_keys or self.basic_auth)
+
+    @property
     def proxy_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
         """`trusted_proxies` as networks."""
         return tuple(ipaddress.ip_network(one) for one in self.trusted_proxies)
@@ -330,9 +346,10 @@ def check_exposure(settings: Settings) -> None:
     """Refuse to listen beyond this machine without authentication (S-70). Raises BadSettings naming what is missing."""
     if settings.insecure:
         return
-    if not is_loopback(settings.http) and not settings.token:
+    if not is_loopback(settings.http) and not settings.closed:
         raise BadSettings(
-            f"token: {settings.http} can be reached from other machines; set GANTRY_TOKEN, or --insecure to run open"
+            f"token: {settings.http} can be reached from other machines; set GANTRY_TOKEN, GANTRY_API_KEYS or [oidc], "
+            "or --insecure to run open"
         )
     if not is_loopback(settings.dimse) and not (settings.calling_aets or settings.peers):
         raise BadSettings(

@@ -33,6 +33,7 @@ from gateway.errors import (
     Refused,
     TooLarge,
 )
+from gateway.permission import permit_store
 from gateway.validate import Fault, validate
 from storage.archive import Archive
 from storage.crashpoints import reached
@@ -225,6 +226,7 @@ def store(
             header = read_header(stream, incoming.size)
         key = archive.key(who.sop_uid, incoming.version)
         record = describe(stream, incoming.size, header, digests, version=incoming.version, key=key)
+        permit_store(archive, caller, record)
         outcome = _add(archive, record, incoming, received)
     except Refused as refused:
         _failed(caller, refused, who)

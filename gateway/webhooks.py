@@ -16,6 +16,7 @@ import orjson
 import urllib3
 
 from gateway import changes
+from gateway.caller import Caller
 from gateway.logs import get_logger
 from gateway.settings import Settings, Webhook
 from gateway.tasks import WEBHOOK, Outcome, payload
@@ -30,6 +31,7 @@ BATCH = 100
 """Changes in one delivery at most."""
 
 GONE = 410
+_CALLER = Caller("webhooks", "tasks")
 
 
 class WebhookFeed:
@@ -57,7 +59,7 @@ class WebhookFeed:
         index = self._archive.index
         while True:
             mark = index.note(MARK) or "0"
-            new = changes.since(self._archive, int(mark), BATCH)
+            new = changes.since(self._archive, _CALLER, int(mark), BATCH)
             if not new:
                 return
             first, last = new[0].sequence, new[-1].sequence

@@ -28,7 +28,7 @@ from storage.derived import Derived
 from storage.errors import DuplicateConflict, ObjectDamaged, ObjectMissing, StorageError
 from storage.index import Added, Garbage, Index
 from storage.objects import ObjectInfo, ObjectStore
-from storage.query import Query
+from storage.query import Query, Within
 from storage.records import Change, Damage, InstanceRecord, Located, Page
 from storage.spool import Spool
 from storage.versions import OBJECTS, instance_of, new_version, object_key, version_of, version_time
@@ -129,9 +129,15 @@ class Archive:
         """The live instance of this SOP Instance UID."""
         return self.index.find(sop_uid)
 
-    def locate(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> list[Located]:
-        """The live instances below, by series number, instance number and UID."""
-        return self.index.locate(study_uid, series_uid, sop_uid)
+    def locate(
+        self,
+        study_uid: str,
+        series_uid: str | None = None,
+        sop_uid: str | None = None,
+        within: Within | None = None,
+    ) -> list[Located]:
+        """The live instances below, by series number, instance number and UID, if the study lies `within`."""
+        return self.index.locate(study_uid, series_uid, sop_uid, within)
 
     def was_deleted(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> bool:
         """Whether something below was deleted, as far as the change feed goes back."""
@@ -220,9 +226,15 @@ class Archive:
 
     # ------------------------------------------------------------ delete
 
-    def delete(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> list[Located]:
-        """Take instances away; returns which. Those that arrive meanwhile stay."""
-        doomed = [one.version for one in self.index.locate(study_uid, series_uid, sop_uid)]
+    def delete(
+        self,
+        study_uid: str,
+        series_uid: str | None = None,
+        sop_uid: str | None = None,
+        within: Within | None = None,
+    ) -> list[Located]:
+        """Take instances away, if the study lies `within`; returns which. Those that arrive meanwhile stay."""
+        doomed = [one.version for one in self.index.locate(study_uid, series_uid, sop_uid, within)]
         if not doomed:
             return []
         reached("D1")

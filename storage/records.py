@@ -42,6 +42,21 @@ class InstanceRecord:
     requests: tuple[Mapping[str, str], ...] = ()
 
 
+def values_of(record: InstanceRecord) -> dict[str, Value]:
+    """The values of one instance as a search would find them if its study held nothing else."""
+    values: dict[str, Value] = {
+        **record.attributes,
+        "StudyInstanceUID": record.study_uid,
+        "SeriesInstanceUID": record.series_uid,
+        "SOPInstanceUID": record.sop_uid,
+        "SOPClassUID": record.sop_class_uid,
+        "SOPClassesInStudy": record.sop_class_uid,
+    }
+    if "Modality" in values:
+        values["ModalitiesInStudy"] = values["Modality"]
+    return values
+
+
 @dataclass(frozen=True, slots=True)
 class Located:
     """Where a stored instance lies: what a retrieve needs, and nothing else. Fields as in `InstanceRecord`."""

@@ -1,5 +1,16 @@
-"""Fixtures for all tests: real servers and a real gateway process. Each module below says what it offers."""
+"""Fixtures for all tests: real servers and a real gateway process. Each module below says what it offers.
+
+Generated data are the same in every run, so that what passes once passes again; `GANTRY_FUZZ=1` draws others each time.
+"""
 
 from __future__ import annotations
 
+import os
+
+from hypothesis import settings
+
 pytest_plugins = ["tests.parts.fix_servers", "tests.parts.fix_gateway", "tests.parts.fix_browser"]
+
+settings.register_profile("the same", derandomize=True, database=None)
+settings.register_profile("others", print_blob=True)
+settings.load_profile("others" if os.environ.get("GANTRY_FUZZ") else "the same")

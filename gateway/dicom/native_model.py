@@ -16,6 +16,7 @@ from pydicom.datadict import keyword_for_tag
 
 from gateway.dicom.metadata import INLINE_LIMIT, Cache, to_json
 from gateway.dicom.model.private_blocks import is_creator
+from gateway.dicom.model.values import decimal_string
 
 if TYPE_CHECKING:
     from gateway.dicom.header import Header
@@ -125,7 +126,7 @@ def _values(vr: str, values: list[Any], write: Callable[[str], None]) -> None:
             if value is None or value == "":
                 write(_empty("Value", number))
             else:
-                text = _escaped(value) if isinstance(value, str) else _number(value)
+                text = _escaped(value) if isinstance(value, str) else _number(vr, value)
                 write(f'<Value number="{number}">{text}</Value>')
 
 
@@ -133,7 +134,10 @@ def _empty(name: str, number: int) -> str:
     return f'<{name} number="{number}"/>'
 
 
-def _number(value: float) -> str:
+def _number(vr: str, value: float) -> str:
+    """A number as text; a Decimal String has 16 characters at most (PS3.5 6.2)."""
+    if vr == "DS":
+        return decimal_string(value)
     return repr(value) if isinstance(value, int) else repr(value).removesuffix(".0")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gateway.dicom.uids import EXPLICIT_LITTLE_ENDIAN
 from gateway.http.catalogue import Operation, Parameter, Resource, Service
+from gateway.rights import Action
 
 STUDY = "/studies/{study}"
 SERIES = STUDY + "/series/{series}"
@@ -43,22 +44,32 @@ _MODELS = (JSON, "application/json", related(XML))
 
 def _search(name: str, what: str) -> Operation:
     statuses = (200, 204, 304, 400, 401, 406, 413, 503)
-    return Operation("GET", name, f"Search for {what}.", _MODELS, query=_SEARCHING, any_query=True, statuses=statuses)
+    return Operation(
+        "GET",
+        name,
+        f"Search for {what}.",
+        _MODELS,
+        query=_SEARCHING,
+        any_query=True,
+        statuses=statuses,
+        needs=Action.SEARCH,
+    )
 
 
 def _store(name: str, what: str) -> Operation:
     taken = (related(FILE), FILE, related(JSON), related(XML))
     statuses = (200, 202, 400, 401, 406, 409, 413, 415, 503, 507)
-    return Operation("POST", name, f"Store instances{what}.", _MODELS, taken, statuses=statuses)
+    return Operation("POST", name, f"Store instances{what}.", _MODELS, taken, statuses=statuses, needs=Action.STORE)
 
 
 def _delete(name: str) -> Operation:
-    return Operation("DELETE", f"delete.{name}", f"Delete the {name}.", statuses=(204, 400, 401, 404, 410, 503))
+    statuses = (204, 400, 401, 404, 410, 503)
+    return Operation("DELETE", f"delete.{name}", f"Delete the {name}.", statuses=statuses, needs=Action.DELETE)
 
 
 def _retrieve(name: str, types: Sequence[str]) -> Operation:
     text = "Retrieve its instances: as files, their bulk data, or a zip archive."
-    return Operation("GET", f"retrieve.{name}", text, types, query=("accept",), statuses=_BYTES)
+    return Operation("GET", f"retrieve.{name}", text, types, query=("accept",), statuses=_BYTES, needs=Action.READ)
 
 
 def _of(name: str, path: str, single: Sequence[str]) -> list[Resource]:
@@ -80,7 +91,9 @@ def _of(name: str, path: str, single: Sequence[str]) -> list[Resource]:
 
 def _metadata(name: str) -> Operation:
     text = "Retrieve the metadata of its instances."
-    return Operation("GET", f"metadata.{name}", text, _MODELS, query=("accept", "charset"), statuses=_READ)
+    return Operation(
+        "GET", f"metadata.{name}", text, _MODELS, query=("accept", "charset"), statuses=_READ, needs=Action.READ
+    )
 
 
 def _rendered(name: str) -> Operation:
@@ -92,16 +105,18 @@ def _rendered(name: str) -> Operation:
     )
     if name == "frames":
         text = "Retrieve a picture of it, or (multipart) one of each frame."
-    return Operation("GET", f"rendered.{name}", text, types, query=_RENDERING, statuses=_BYTES)
+    return Operation("GET", f"rendered.{name}", text, types, query=_RENDERING, statuses=_BYTES, needs=Action.READ)
 
 
 def _thumbnail(name: str) -> Operation:
     text = "Retrieve a small picture that stands for it."
-    return Operation("GET", f"thumbnail.{name}", text, _PICTURES, query=("accept", "viewport"), statuses=_BYTES)
+    return Operation(
+        "GET", f"thumbnail.{name}", text, _PICTURES, query=("accept", "viewport"), statuses=_BYTES, needs=Action.READ
+    )
 
 
 def _bulk(name: str, text: str, types: Sequence[str]) -> Operation:
-    return Operation("GET", name, text, types, query=("accept",), statuses=_BYTES)
+    return Operation("GET", name, text, types, query=("accept",), statuses=_BYTES, needs=Action.READ)
 
 
 def _integer(name: str, text: str, **bounds: int) -> Parameter:
@@ -155,7 +170,7 @@ STUDIES = Service(
             [
                 Operation(
                     "OPTIONS", "capabilities", "What this service can do.", (WADL, "application/json"),
-                    query=("accept",), statuses=(200, 304, 400, 406),
+                    query=("accept",), statuses=(200, 304, 400, 406), needs=None,
                 )
             ],
         ),
@@ -182,7 +197,7 @@ STUDIES = Service(
             [
                 Operation(
                     "GET", "validation", "List the elements whose values break the rules of their VR.",
-                    ("application/json",), statuses=_READ,
+                    ("application/json",), statuses=_READ, needs=Action.READ,
                 )
             ],
         ),
@@ -223,6 +238,7 @@ URI = Service(
                     "GET", "wado", "Retrieve one instance, as a file or as a picture.",
                     (*_PICTURES, FILE, "application/pdf", "video/mp4", "video/mpeg"),
                     query=[parameter.name for parameter in _URI_PARAMETERS], statuses=(*_BYTES, 501),
+                    needs=Action.READ,
                 )
             ],
         ),

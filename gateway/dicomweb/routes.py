@@ -22,6 +22,8 @@ from gateway.dicomweb.resources import STRICT_KEY
 from gateway.dicomweb.stow import Store
 from gateway.dicomweb.wado import Retrieve
 from gateway.dicomweb.wado_uri import UriService
+from gateway.http.permission import needing
+from gateway.rights import Action
 from gateway.settings import Settings
 from storage.archive import Archive
 
@@ -34,8 +36,10 @@ def routes(archive: Archive, settings: Settings) -> list[BaseRoute]:
     handlers = _handlers(archive, settings)
     found: list[BaseRoute] = []
     for resource in STUDIES.resources:
-        by_method = {one.method: handlers[one.name] for one in resource.operations if one.method != "OPTIONS"}
-        by_method["OPTIONS"] = _describing(capabilities, resource.path)
+        by_method = {
+            one.method: (one.needs, handlers[one.name]) for one in resource.operations if one.method != "OPTIONS"
+        }
+        by_method["OPTIONS"] = (None, _describing(capabilities, resource.path))
         # the paths of bulk values have slashes in them
         path = resource.path.replace("{path}", "{path:path}")
         found.append(Route(path, _endpoint(by_method, settings.strict_accept), methods=list(by_method)))
@@ -45,7 +49,7 @@ def routes(archive: Archive, settings: Settings) -> list[BaseRoute]:
 def uri_routes(archive: Archive, settings: Settings) -> list[BaseRoute]:
     """`/wado`. Without an Accept header it answers as PS3.18 9.4 says, whatever `strict_accept` is."""
     service = UriService(archive, settings)
-    return [Route("/wado", _endpoint({"GET": service.retrieve}, strict=False), methods=["GET"])]
+    return [Route("/wado", _endpoint({"GET": (Action.READ, service.retrieve)}, strict=False), methods=["GET"])]
 
 
 def _handlers(archive: Archive, settings: Settings) -> Mapping[str, Handler]:
@@ -86,14 +90,17 @@ def _describing(capabilities: Capabilities, path: str) -> Handler:
     return describe
 
 
-def _endpoint(handlers: Mapping[str, Handler], strict: bool) -> Callable[[Request], Awaitable[ASGIApp]]:
-    """Calls the handler of the request's method; blocking ones in a worker thread. HEAD is GET without a body.
+def _endpoint(
+    handlers: Mapping[str, tuple[Action | None, Handler]], strict: bool
+) -> Callable[[Request], Awaitable[ASGIApp]]:
+    """Calls the handler of the request's method, if the caller may do what it needs; blocking ones in a worker thread.
+    HEAD is GET without a body.
 
     `strict` is the setting `strict_accept`.
     """
 
     async def endpoint(request: Request) -> ASGIApp:
-        handler = handlers["GET" if request.method == "HEAD" else request.method]
+        handler = handlers["GET" if request.method == "HEAD" else request.method][1]
         request.scope[STRICT_KEY] = strict
         answer: ASGIApp
         if inspect.iscoroutinefunction(handler):
@@ -102,4 +109,4 @@ def _endpoint(handlers: Mapping[str, Handler], strict: bool) -> Callable[[Reques
             answer = await run_in_threadpool(handler, request)
         return answer
 
-    return endpoint
+    return needing({method: needs for method, (needs, _) in handlers.items()}, endpoint)

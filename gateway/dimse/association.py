@@ -28,6 +28,8 @@ from gateway.dimse.requests import ProtocolError
 from gateway.dimse.statuses import SUCCESS
 from gateway.dimse.transport import Connection, PeerLost, Woken
 from gateway.logs import get_logger
+from gateway.policy import Who
+from gateway.rights import EVERYTHING, Rights
 from storage.crashpoints import armed, reached
 
 if TYPE_CHECKING:
@@ -89,6 +91,8 @@ class Acceptor(Association):
         self.reception = reception
         self.services = services
         self.rejection: Rejection | None = None
+        self.user: Who | None = None
+        self._rights: Rights | None = None
         self.extended: dict[str, bytes] = {}
         self.returned: frozenset[str] = frozenset()
         self.acse = Negotiation(self)
@@ -104,7 +108,12 @@ class Acceptor(Association):
     @property
     def caller(self) -> Caller:
         """Who asks, for the use cases."""
-        return Caller(self.requestor.ae_title, "dimse", self.requestor.address, self.association_id)
+        aet = self.requestor.ae_title
+        if self._rights is None:
+            access = self.policy.access
+            self._rights = EVERYTHING if access is None else access.rights(aet, self.user)
+        name = aet if self.user is None else f"{aet} {self.user.name}"
+        return Caller(name, "dimse", self.requestor.address, self.association_id, self._rights)
 
     def context(self, context_id: int) -> tuple[str, str]:
         """Abstract and transfer syntax of an accepted presentation context. Raises ProtocolError."""

@@ -10,7 +10,6 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from hmac import compare_digest
 from typing import TYPE_CHECKING, cast
 
 from pydicom._uid_dict import UID_dictionary
@@ -33,6 +32,7 @@ from gateway.dicom.uids import (
     STORAGE_CLASSES,
     SYNTAXES,
 )
+from gateway.dimse.access import Access
 from gateway.dimse.classes import SERVED
 from gateway.dimse.provider import TRANSFER
 from gateway.dimse.requests import Proposed
@@ -96,7 +96,7 @@ _STANDARD_ROOT = "1.2.840.10008."
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What we accept. `token` is the secret that a User Identity may prove itself with; `ignore_identity` accepts any.
+    """What we accept. `access` verifies a User Identity; `ignore_identity` accepts any.
 
     `calling` empty means any calling AE title. `accept_unknown_classes`: SOP classes that are
     private or newer than we are count as storage. `certificates` tells which TLS certificate has to come with a calling
@@ -107,13 +107,9 @@ class Policy:
     calling: frozenset[str] = field(default_factory=frozenset)
     accept_unknown_classes: bool = True
     certificates: Mapping[str, str] = field(default_factory=dict)
-    token: str | None = field(default=None, repr=False)
+    access: Access | None = None
     ignore_identity: bool = False
     hosts: Mapping[str, str] = field(default_factory=dict)
-
-    def verified(self, secret: bytes | None) -> bool:
-        """Is this the token?"""
-        return bool(self.token and secret) and compare_digest(secret or b"", (self.token or "").encode())
 
     def titles(self, called: str | None, calling: str | None) -> Rejection | None:
         """The rejection that these AE titles earn (NET-02, NET-10)."""
@@ -232,7 +228,9 @@ class Negotiation(ACSE):
         if asked is None or self._acceptor.policy.ignore_identity:
             return None
         secret = {PASSCODE: asked.secondary_field, WEB_TOKEN: asked.primary_field}.get(asked.user_identity_type or 0)
-        if not self._acceptor.policy.verified(secret):
+        access = self._acceptor.policy.access
+        self._acceptor.user = access.user(secret) if access is not None else None
+        if self._acceptor.user is None:
             return IDENTITY_REFUSED
         if asked.positive_response_requested:
             answer = UserIdentityNegotiation()

@@ -18,8 +18,10 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.transport import AddressInformation
 
 from gateway import metrics
+from gateway.authentication import Authentication
 from gateway.coerce import Coercer
 from gateway.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
+from gateway.dimse.access import Access
 from gateway.dimse.association import STOPPED, Acceptor
 from gateway.dimse.c_find import negotiate
 from gateway.dimse.c_store import Reception
@@ -45,10 +47,17 @@ class DimseServer:
     `start` binds and returns; `stop` finishes what is in flight. Both once, from one thread.
     """
 
-    def __init__(self, archive: Archive, settings: Settings, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        settings: Settings,
+        limits: Limits | None = None,
+        authentication: Authentication | None = None,
+    ) -> None:
         self._archive = archive
         self._settings = settings
         self._limits = limits or Limits()
+        self._access = Access(settings, authentication or Authentication(settings, archive))
         self._services = Services(archive, settings, self._limits)
         self._coercer = Coercer.of(settings)
         self._lock = threading.Lock()
@@ -165,7 +174,7 @@ class DimseServer:
             _calling(settings, trusted),
             settings.accept_unknown_classes,
             {peer.aet: peer.certificate for peer in settings.peers if peer.certificate is not None},
-            settings.token,
+            self._access,
             settings.user_identity == "ignore",
             {peer.aet: peer.host for peer in settings.peers} if settings.require_peer_host else {},
         )

@@ -25,6 +25,8 @@ INVALID_ARGUMENT = 0x0115
 NO_SUCH_CLASS = 0x0118
 CLASS_NOT_SUPPORTED = 0x0122
 NO_SUCH_ACTION = 0x0123
+NOT_AUTHORIZED = 0x0124
+"""Refused: not authorized (PS3.7 C.5.17)."""
 RESOURCE_LIMITATION = 0x0213
 OUT_OF_RESOURCES = 0xA700
 IDENTIFIER_MISMATCH = 0xA900
@@ -55,6 +57,8 @@ STORE: dict[type[Exception], int] = {
     errors.Damaged: PROCESSING_FAILURE,
     errors.NotFound: PROCESSING_FAILURE,
     errors.Gone: PROCESSING_FAILURE,
+    errors.Unauthenticated: NOT_AUTHORIZED,
+    errors.Forbidden: NOT_AUTHORIZED,
     errors.BadRequest: UNABLE_TO_PROCESS,
     errors.TooBroad: PROCESSING_FAILURE,
     errors.NotAcceptable: PROCESSING_FAILURE,
@@ -79,6 +83,8 @@ STORE: dict[type[Exception], int] = {
 """C-STORE statuses of what is no `Refused`. What a retry may cure is A700 (PS3.4 B.2.3)."""
 
 FIND: dict[type[Exception], int] = {
+    errors.Unauthenticated: NOT_AUTHORIZED,
+    errors.Forbidden: NOT_AUTHORIZED,
     errors.BadRequest: IDENTIFIER_MISMATCH,
     errors.NotUnderstood: UNABLE_TO_PROCESS,
     errors.ClassMismatch: IDENTIFIER_MISMATCH,

@@ -5,16 +5,18 @@ from __future__ import annotations
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.authentication import Authentication
 from gateway.http.cors import CrossOrigin
 from gateway.http.forwarded import Forwarded
 from gateway.http.guard import Guard
 from gateway.http.identity import Identity
 from gateway.http.observe import Observe
 from gateway.http.paths import Paths
+from gateway.policy import Policy
 from gateway.settings import Settings
 
 
-def middleware(app: ASGIApp, settings: Settings) -> ASGIApp:
+def middleware(app: ASGIApp, settings: Settings, authentication: Authentication) -> ASGIApp:
     """`app` with the layers that every HTTP wing shares.
 
     From the outside in: Observe (request id, log line, metrics: sees all answers, the layers' own too), CrossOrigin
@@ -25,7 +27,7 @@ def middleware(app: ASGIApp, settings: Settings) -> ASGIApp:
     before the problem layer does.
     """
     inner: ASGIApp = app.router if isinstance(app, Starlette) else app
-    known = Identity(Paths(_AsApplication(inner)), settings.token)
+    known = Identity(Paths(_AsApplication(inner)), authentication, Policy(settings.roles), basic=settings.basic_auth)
     return Observe(CrossOrigin(Guard(Forwarded(known, settings.proxy_networks)), settings.cors_origins))
 
 

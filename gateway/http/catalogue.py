@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gateway.rights import Action
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -24,6 +26,7 @@ class Operation:
 
     `name` is unique in the service and says which handler answers. `query` are names of the service's parameters;
     `any_query` says that further ones are taken (matching keys). `statuses` are those of success and of refusal.
+    `needs` is what the caller has to be permitted (None: open to everybody); left out, it is for administrators.
     """
 
     method: str
@@ -34,6 +37,7 @@ class Operation:
     query: Sequence[str] = ()
     any_query: bool = False
     statuses: Sequence[int] = (200,)
+    needs: Action | None = Action.ADMIN
 
 
 @dataclass(frozen=True, slots=True)

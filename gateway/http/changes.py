@@ -15,6 +15,9 @@ from starlette.routing import BaseRoute, Route
 from gateway import changes
 from gateway.errors import BadRequest
 from gateway.http.catalogue import Operation, Parameter, Resource, Service
+from gateway.http.identity import caller_of
+from gateway.http.permission import needing
+from gateway.rights import Action
 from storage.archive import Archive
 
 JSON = "application/json"
@@ -34,6 +37,7 @@ SERVICE = Service(
                     "What was stored, replaced, repaired and deleted, in the order of commits.",
                     (JSON,),
                     query=("since", "limit", "wait"),
+                    needs=Action.SEARCH,
                 )
             ],
         ),
@@ -63,19 +67,19 @@ def routes(archive: Archive) -> list[BaseRoute]:
         since = _number(request, "since", 0, 0, (1 << 63) - 1)
         limit = _number(request, "limit", changes.PAGE, 1, changes.PAGE)
         until = time.monotonic() + _number(request, "wait", 0, 0, LONGEST_WAIT)
-        found = await run_in_threadpool(changes.since, archive, since, limit)
+        found = await run_in_threadpool(changes.since, archive, caller_of(request.scope), since, limit)
         while not found and time.monotonic() < until:
             await asyncio.sleep(LOOK_EVERY)
             if await request.is_disconnected():
                 break
-            found = await run_in_threadpool(changes.since, archive, since, limit)
+            found = await run_in_threadpool(changes.since, archive, caller_of(request.scope), since, limit)
         body: dict[str, Any] = {
             "changes": [changes.shown(one) for one in found],
             "next": found[-1].sequence if found else since,
         }
         return Response(orjson.dumps(body), media_type=JSON, headers={"Cache-Control": "no-store"})
 
-    return [Route("/changes", listed)]
+    return [Route("/changes", needing(Action.SEARCH, listed))]
 
 
 def _number(request: Request, name: str, default: int, least: int, most: int) -> int:

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 from gateway.http.bodies import Known
 from gateway.http.catalogue import Operation, Resource, Service
 from gateway.http.openapi import document
+from gateway.http.permission import needing
 from gateway.http.ranges import REVALIDATE, Representation, etag_of
 
 SERVICE = Service(
@@ -22,9 +23,13 @@ SERVICE = Service(
     "Documentation",
     (
         Resource(
-            "/openapi.json", (Operation("GET", "openapi", "This description (OpenAPI 3.1).", ("application/json",)),)
+            "/openapi.json",
+            (Operation("GET", "openapi", "This description (OpenAPI 3.1).", ("application/json",), needs=None),),
         ),
-        Resource("/docs", (Operation("GET", "docs", "This description as a page.", ("text/html; charset=utf-8",)),)),
+        Resource(
+            "/docs",
+            (Operation("GET", "docs", "This description as a page.", ("text/html; charset=utf-8",), needs=None),),
+        ),
     ),
 )
 
@@ -62,7 +67,7 @@ def routes(services: Sequence[Service], version: str) -> list[BaseRoute]:
         headers = {"Cache-Control": REVALIDATE, "Content-Security-Policy": _POLICY}
         return Representation(Known([page]), "text/html; charset=utf-8", _etag(page), headers)
 
-    return [Route("/openapi.json", openapi), Route("/docs", docs)]
+    return [Route("/openapi.json", needing(None, openapi)), Route("/docs", needing(None, docs))]
 
 
 def _etag(body: bytes) -> str:

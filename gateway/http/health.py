@@ -16,23 +16,35 @@ from starlette.routing import BaseRoute, Route
 from gateway.errors import GatewayError
 from gateway.http.catalogue import Operation, Resource, Service
 from gateway.http.guard import describe
+from gateway.http.permission import needing
 from gateway.logs import get_logger
+from gateway.rights import Action
 from storage.errors import StorageError
 
 SERVICE = Service(
     "",
     "Operation",
     (
-        Resource("/healthz", [Operation("GET", "healthz", "Does the process answer?", ("application/json",))]),
+        Resource(
+            "/healthz", [Operation("GET", "healthz", "Does the process answer?", ("application/json",), needs=None)]
+        ),
         Resource(
             "/readyz",
             [
                 Operation(
-                    "GET", "readyz", "Can it work? Each check by name.", ("application/json",), statuses=(200, 503)
+                    "GET",
+                    "readyz",
+                    "Can it work? Each check by name.",
+                    ("application/json",),
+                    statuses=(200, 503),
+                    needs=None,
                 )
             ],
         ),
-        Resource("/metrics", [Operation("GET", "metrics", "Metrics in Prometheus' text format.", ("text/plain",))]),
+        Resource(
+            "/metrics",
+            [Operation("GET", "metrics", "Metrics in Prometheus' text format.", ("text/plain",), needs=Action.MONITOR)],
+        ),
     ),
 )
 
@@ -61,7 +73,11 @@ def routes(
         body = await run_in_threadpool(generate_latest, registry)
         return Response(body, media_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
 
-    return [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)]
+    return [
+        Route("/healthz", needing(None, healthz)),
+        Route("/readyz", needing(None, readyz)),
+        Route("/metrics", needing(Action.MONITOR, metrics)),
+    ]
 
 
 def _ready(checks: Sequence[Check], partial: Sequence[Check]) -> Response:

@@ -1,15 +1,23 @@
-"""Who asks over HTTP: a static bearer token (RFC 6750), or nobody in particular when none is configured."""
+"""Who asks over HTTP: bearer tokens (RFC 6750), where switched on names and passwords (RFC 7617), links that stand for
+themselves; nobody in particular where no credentials are configured.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
+import binascii
+from base64 import b64decode
+from urllib.parse import unquote_to_bytes
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.authentication import Authentication
 from gateway.caller import Caller
+from gateway.errors import Unauthenticated
 from gateway.http.failures import Failure
+from gateway.policy import Policy, Who
+from gateway.rights import EVERYTHING, NOTHING
 
 REALM = "gantry"
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/favicon.ico", "/openapi.json", "/docs"})
@@ -18,21 +26,28 @@ asks for the token."""
 OPEN_PREFIXES = ("/static/", "/viewer/")
 """Page assets: scripts, styles and pictures of the program, no data."""
 
+LINK_PARAMETER = "token"
+LINK_ROOTS = ("/dicomweb", "/wado")
+"""Where the secret of a link may stand in the query, for `<img>` and `<video>`, which send no headers."""
+
 _SCOPE_KEY = "gantry.caller"
 
 
 class Identity:
-    """Lets a request in, with its Caller, or answers 401. Everything not listed as open needs the token."""
+    """Lets a request in, with its Caller, or answers 401. Everything not listed as open needs credentials."""
 
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
+    def __init__(self, app: ASGIApp, authentication: Authentication, policy: Policy, *, basic: bool = False) -> None:
         self.app = app
-        self.digest = hashlib.sha256(token.encode()).digest() if token else None
+        self._authentication = authentication
+        self._policy = policy
+        self._challenges = [f'Bearer realm="{REALM}"', *([f'Basic realm="{REALM}", charset="UTF-8"'] if basic else [])]
+        self._basic = basic
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises Failure 401, which the problem layer answers."""
+        """Raises Failure 401, which the problem layer answers, and Unavailable when nobody can tell."""
         if scope["type"] == "http":
-            self._identify(scope)
-        if scope["type"] != "http" or self.digest is None:
+            await self._identify(scope)
+        if scope["type"] != "http" or not self._authentication.required:
             await self.app(scope, receive, send)
             return
 
@@ -43,18 +58,46 @@ class Identity:
 
         await self.app(scope, receive, send_varying)
 
-    def _identify(self, scope: Scope) -> None:
+    async def _identify(self, scope: Scope) -> None:
         client = scope.get("client")
         address = client[0] if client else ""
         request_id = scope.get("state", {}).get("request_id", "")
-        name = "anonymous"
-        if self.digest is not None:
-            presented = _bearer(Headers(scope=scope).get("authorization", ""))
-            if presented is not None and hmac.compare_digest(hashlib.sha256(presented).digest(), self.digest):
-                name = "token"
-            elif not _is_open(scope):
-                raise _unauthorized(presented is not None)
-        scope[_SCOPE_KEY] = Caller(name, "web", address, request_id)
+        if not self._authentication.required:
+            scope[_SCOPE_KEY] = Caller("anonymous", "web", address, request_id, EVERYTHING)
+            return
+        presented = Headers(scope=scope).get("authorization", "")
+        try:
+            who = await self._who(scope, presented)
+        except Unauthenticated as error:
+            if not _is_open(scope):
+                raise self._unauthorized(str(error), wrong=True) from error
+            who = None
+        if who is None and not _is_open(scope):
+            raise self._unauthorized("Credentials are needed: Authorization: Bearer TOKEN.", wrong=False)
+        rights = NOTHING if who is None else self._policy.rights(who)
+        scope[_SCOPE_KEY] = Caller("anonymous" if who is None else who.name, "web", address, request_id, rights)
+
+    async def _who(self, scope: Scope, presented: str) -> Who | None:
+        """Who shows credentials; None: nobody does. Raises Unauthenticated, Unavailable."""
+        scheme, _, value = presented.partition(" ")
+        secret = value.strip().encode("latin-1")
+        if scheme.lower() == "bearer" and secret:
+            return self._authentication.remembered(secret) or await run_in_threadpool(
+                self._authentication.verify, secret
+            )
+        if scheme.lower() == "basic" and self._basic:
+            name, password = _basic(secret)
+            return await run_in_threadpool(self._authentication.verify_password, name, password)
+        if presented:
+            raise Unauthenticated("these credentials are of a kind that is not taken here")
+        link = _take_link(scope)
+        return None if link is None else await run_in_threadpool(self._authentication.verify_link, link)
+
+    def _unauthorized(self, detail: str, *, wrong: bool) -> Failure:
+        challenges = list(self._challenges)
+        if wrong:
+            challenges[0] += ', error="invalid_token", error_description="The token is not valid here"'
+        return Failure(401, "unauthorized", detail, headers={"WWW-Authenticate": ", ".join(challenges)})
 
 
 def caller_of(scope: Scope) -> Caller:
@@ -65,9 +108,30 @@ def caller_of(scope: Scope) -> Caller:
     return caller
 
 
-def _bearer(header: str) -> bytes | None:
-    scheme, _, value = header.partition(" ")
-    return value.strip().encode("latin-1") if scheme.lower() == "bearer" and value.strip() else None
+def _basic(secret: bytes) -> tuple[str, str]:
+    """Name and password. Raises Unauthenticated."""
+    try:
+        name, colon, password = b64decode(secret, validate=True).decode("utf-8").partition(":")
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise Unauthenticated("the credentials are malformed") from error
+    if not colon:
+        raise Unauthenticated("the credentials are malformed")
+    return name, password
+
+
+def _take_link(scope: Scope) -> bytes | None:
+    """The secret of a link in the query, taken out of it: no handler, link or log is to see it."""
+    query: bytes = scope["query_string"]
+    if scope["method"] not in ("GET", "HEAD") or not scope["path"].startswith(LINK_ROOTS):
+        return None
+    if LINK_PARAMETER.encode() not in query:
+        return None
+    pieces = query.split(b"&")
+    found = [piece for piece in pieces if piece.partition(b"=")[0] == LINK_PARAMETER.encode()]
+    if len(found) != 1:
+        return None
+    scope["query_string"] = b"&".join(piece for piece in pieces if piece not in found)
+    return unquote_to_bytes(found[0].partition(b"=")[2])
 
 
 def _is_open(scope: Scope) -> bool:
@@ -77,13 +141,3 @@ def _is_open(scope: Scope) -> bool:
     if ".." in path:  # never widened by a dotted path, whatever resolves it later
         return False
     return scope["method"] in ("GET", "HEAD") and (path in OPEN_PATHS or path.startswith(OPEN_PREFIXES))
-
-
-def _unauthorized(wrong: bool) -> Failure:
-    challenge = f'Bearer realm="{REALM}"'
-    if wrong:
-        challenge += ', error="invalid_token", error_description="The token is not valid here"'
-    detail = (
-        "The bearer token is not valid here." if wrong else "A bearer token is needed: Authorization: Bearer TOKEN."
-    )
-    return Failure(401, "unauthorized", detail, headers={"WWW-Authenticate": challenge})

@@ -14,6 +14,8 @@ from starlette.routing import BaseRoute, Route
 from gateway import integrity
 from gateway.errors import BadRequest
 from gateway.http.catalogue import Operation, Parameter, Resource, Service
+from gateway.http.permission import needing
+from gateway.rights import Action
 from storage.archive import Archive
 from storage.records import Damage
 
@@ -52,7 +54,10 @@ def routes(archive: Archive) -> list[BaseRoute]:
         await run_in_threadpool(integrity.begin_cycle, archive)
         return _json({})
 
-    return [Route("/integrity", damaged), Route("/integrity/scrub", scrub, methods=["POST"])]
+    return [
+        Route("/integrity", needing(Action.ADMIN, damaged)),
+        Route("/integrity/scrub", needing(Action.ADMIN, scrub), methods=["POST"]),
+    ]
 
 
 def shown(damage: Damage) -> dict[str, Any]:

@@ -64,17 +64,26 @@ def document(services: Sequence[Service], version: str) -> dict[str, object]:
 def _operation(service: Service, path: str, operation: Operation) -> dict[str, object]:
     in_path = [_parameter(service.parameters[name], "path") for name in _TEMPLATE.findall(path)]
     query = [_parameter(service.parameters[name], "query") for name in operation.query]
+    refusals = () if operation.needs is None else (401, 403)
+    statuses = sorted({*operation.statuses, *refusals})
     found: dict[str, object] = {
         "operationId": operation.name,
         "tags": [service.title],
         "summary": operation.text,
+        "description": _permission(operation),
         "parameters": [*in_path, *query, *([_ANY_QUERY] if operation.any_query else [])],
-        "responses": {str(status): _response(status, operation) for status in operation.statuses},
+        "responses": {str(status): _response(status, operation) for status in statuses},
     }
     if operation.consumes:
         content = {name: {"schema": {"type": "string", "format": "binary"}} for name in operation.consumes}
         found["requestBody"] = {"required": True, "content": content}
     return found
+
+
+def _permission(operation: Operation) -> str:
+    if operation.needs is None:
+        return "Needs no credentials."
+    return f"Where the gateway is not open, it needs credentials that permit to {operation.needs.value}."
 
 
 def _parameter(parameter: Parameter, place: str) -> dict[str, object]:

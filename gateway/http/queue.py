@@ -17,6 +17,8 @@ from gateway.forwarding import send
 from gateway.http.catalogue import Operation, Parameter, Resource, Service
 from gateway.http.failures import Failure
 from gateway.http.identity import caller_of
+from gateway.http.permission import needing
+from gateway.rights import Action
 from gateway.settings import Settings
 from storage.archive import Archive
 from storage.tasks import Task
@@ -78,10 +80,10 @@ def routes(archive: Archive, settings: Settings) -> list[BaseRoute]:
         return _json({"count": count})
 
     return [
-        Route("/queue", listed),
-        Route("/queue/retry", retried, methods=["POST"]),
-        Route("/queue/drop", dropped, methods=["POST"]),
-        Route("/queue/send", sent, methods=["POST"]),
+        Route("/queue", needing(Action.ADMIN, listed)),
+        Route("/queue/retry", needing(Action.ADMIN, retried), methods=["POST"]),
+        Route("/queue/drop", needing(Action.ADMIN, dropped), methods=["POST"]),
+        Route("/queue/send", needing(Action.ADMIN, sent), methods=["POST"]),
     ]
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from gateway.caller import Caller
 from gateway.errors import BadRequest, Unavailable
+from gateway.rights import Action
 from gateway.search import reading
 from storage.archive import Archive
 from storage.errors import QueryRefused, StorageError
@@ -41,8 +42,9 @@ def search(
 
     With `match_unknown`, a required key matches what has no value for it (PS3.4 C.2.2.1.2). BulkDataURIs of elements
     that had to be read lie below `root`. Raises BadRequest naming the key, TooBroad when more than `scan_limit` data
-    sets had to be read, Unavailable.
+    sets had to be read, Unavailable, Forbidden. What the caller may not see is neither returned nor counted.
     """
+    query = replace(query, within=caller.rights.within(Action.SEARCH))
     if match_unknown:
         query = replace(query, conditions=tuple(map(_or_unknown, query.conditions)))
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from storage.query import Query
+from storage.credentials import Credential
+from storage.query import Query, Within
 from storage.records import Change, Damage, InstanceRecord, Located, Page
 from storage.tasks import NewTask, Task
 
@@ -67,8 +68,15 @@ class Index(Protocol):
     def find(self, sop_uid: str) -> Located | None:
         """The live instance of this SOP Instance UID."""
 
-    def locate(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> list[Located]:
-        """The live instances below this study, series or instance, by series number, instance number and UID."""
+    def locate(
+        self,
+        study_uid: str,
+        series_uid: str | None = None,
+        sop_uid: str | None = None,
+        within: Within | None = None,
+    ) -> list[Located]:
+        """The live instances below this study, series or instance, by series number, instance number and UID; none
+        where the study is not one of those that `within` means."""
 
     def was_deleted(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> bool:
         """Whether instances below this study, series or instance were deleted, as far as the change feed goes back."""
@@ -129,8 +137,10 @@ class Index(Protocol):
     def damaged(self, after: str = "", limit: int = 1000) -> list[Damage]:
         """The live instances with damaged objects and a version above `after`, in the order of their versions."""
 
-    def changes(self, since: int = 0, limit: int = 1000) -> list[Change]:
-        """The change feed after sequence number `since`, in commit order."""
+    def changes(self, since: int = 0, limit: int = 1000, within: Within | None = None) -> list[Change]:
+        """The change feed after sequence number `since`, in commit order; of studies that are there and lie `within`,
+        unless that is None.
+        """
 
     def count(self) -> tuple[int, int, int]:
         """Numbers of studies, series and instances."""
@@ -140,6 +150,21 @@ class Index(Protocol):
 
     def set_note(self, name: str, value: str | None) -> None:
         """Keep or (None) drop a remark."""
+
+    def add_credential(self, new: Credential) -> None:
+        """Keep a credential; its `id` is new."""
+
+    def credential(self, id: str) -> Credential | None:
+        """The credential of this id, whether it is alive or not."""
+
+    def credentials(self, kind: str, name: str | None = None) -> list[Credential]:
+        """All credentials of a kind, or those with a name, the oldest first."""
+
+    def revoke_credential(self, id: str, now: float) -> bool:
+        """From now on it is not accepted; False when there was none that was."""
+
+    def expire_credentials(self, before: float) -> int:
+        """Forget credentials that ended before then; returns how many."""
 
     def enqueue(self, tasks: Sequence[NewTask], now: float, mark: Mark | None = None) -> int | None:
         """Enter tasks whose keys are not there yet; returns how many were.

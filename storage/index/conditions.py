@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, and_, case, exists, func, literal, not_, or_
+from sqlalchemy import ColumnElement, FromClause, Text, and_, case, exists, func, literal, not_, or_
 
-from storage.attributes import BY_KEYWORD, Attribute
+from storage.attributes import BY_KEYWORD, Attribute, Level
 from storage.index.schema import NAME_GROUPS, TABLES, instance, request, series, study
 from storage.query import (
     AnyOf,
@@ -24,6 +24,7 @@ from storage.query import (
     OneOf,
     Untyped,
     Wildcard,
+    Within,
     Words,
     Zone,
 )
@@ -49,6 +50,26 @@ def where(conditions: Iterable[Condition], glob: Glob) -> list[ColumnElement[boo
     if items:
         found.append(_in_an_item(items, glob))
     return found
+
+
+def in_studies(within: Within | None, glob: Glob) -> list[ColumnElement[bool]]:
+    """What the row of a study has to fulfil to be one of those that `within` means."""
+    if within is None:
+        return []
+    alternatives = (and_(literal(True), *(_of_study(single, glob) for single in one)) for one in within)
+    return [or_(literal(False), *alternatives)]
+
+
+def _of_study(single: Condition, glob: Glob) -> ColumnElement[bool]:
+    """A condition on a study, or one that a series or an instance of it fulfils."""
+    if single.attribute.level <= Level.STUDY:
+        return _sql(single, glob)
+    if isinstance(single, AnyOf | Every):
+        every = [_of_study(one, glob) for one in single.conditions]
+        return or_(*every) if isinstance(single, AnyOf) else and_(literal(True), *every)
+    table: FromClause = (series if single.attribute.level is Level.SERIES else instance).alias()
+    held = table.c[single.attribute.column]
+    return exists().where(table.c.study == study.c.id, _compare(held, single, glob))
 
 
 def column(attribute: Attribute) -> ColumnElement[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, bindparam, func, select, text
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, func, select, text
 
 from storage.index.schema import change, instance, series, study
 from storage.index.session import AnyRow as AnyRow
@@ -36,10 +36,14 @@ def undescribed(connection: Connection) -> list[Located]:
 
 
 def located(
-    connection: Connection, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
+    connection: Connection,
+    study_uid: str,
+    series_uid: str | None = None,
+    sop_uid: str | None = None,
+    seen: Sequence[ColumnElement[bool]] = (),
 ) -> list[Located]:
-    """See `Index.locate`."""
-    statement = located_columns().where(study.c.study_instance_uid == study_uid)
+    """See `Index.locate`; `seen` is what the study has to fulfil."""
+    statement = located_columns().where(study.c.study_instance_uid == study_uid, *seen)
     if series_uid is not None:
         statement = statement.where(series.c.series_instance_uid == series_uid)
     if sop_uid is not None:

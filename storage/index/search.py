@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, select
 
 from storage.attributes import ATTRIBUTES, BY_KEYWORD, SEQUENCES, Attribute, Level
-from storage.index.conditions import REQUEST, Glob, column, where
+from storage.index.conditions import REQUEST, Glob, column, in_studies, where
 from storage.index.lookups import AnyRow, by_version
 from storage.index.schema import instance, request, series, study
 from storage.query import Condition, Equals, OneOf, Query, matches
@@ -20,12 +20,12 @@ def run(connection: Connection, query: Query, glob: Glob) -> Page:
     """Answer `query` on this connection, within the connection's transaction."""
     if query.level is Level.PATIENT:
         return _patients(connection, query, glob)
-    conditions = where(query.conditions, glob)
+    conditions = where(query.conditions, glob) + in_studies(query.within, glob)
     base, shown = _base(query.level, query.shown, query.located)
     statement = _windowed(base.where(*conditions), query)
     rows = connection.execute(statement.order_by(*_order(query))).all()
     total = _total(query, len(rows), lambda: _count(connection, query, conditions))
-    found = _matches(shown, rows, _extras(connection, query, rows))
+    found = _matches(shown, rows, _extras(connection, query, rows, glob))
     return Page(tuple(_located(connection, found, rows) if query.located else found), total)
 
 
@@ -156,7 +156,7 @@ def _located(connection: Connection, found: Iterable[Match], rows: Sequence[AnyR
         yield Match(match.values, instances.get(row[-1]))
 
 
-def _extras(connection: Connection, query: Query, rows: Sequence[AnyRow]) -> dict[str, dict[int, Any]]:
+def _extras(connection: Connection, query: Query, rows: Sequence[AnyRow], glob: Glob) -> dict[str, dict[int, Any]]:
     """What stands in other rows: items of sequences, and the computed attributes that were asked for."""
     extras: dict[str, dict[int, Any]] = {}
     items_shown = query.shown is None or any(keyword.startswith(REQUEST) for keyword in query.shown)
@@ -166,7 +166,8 @@ def _extras(connection: Connection, query: Query, rows: Sequence[AnyRow]) -> dic
     if "SOPClassesInStudy" in query.wanted and rows:
         extras["SOPClassesInStudy"] = _classes(connection, sorted({row._mapping["study_row"] for row in rows}))
     if rows and any(keyword in query.wanted for keyword in _OF_PATIENT):
-        counts = _patients_of(connection, sorted({row._mapping["study_row"] for row in rows}))
+        seen = in_studies(query.within, glob)
+        counts = _patients_of(connection, sorted({row._mapping["study_row"] for row in rows}), seen)
         for place, keyword in enumerate(_OF_PATIENT):
             extras[keyword] = {row: numbers[place] for row, numbers in counts.items()}
     return extras
@@ -203,23 +204,25 @@ def _classes(connection: Connection, rows: Sequence[int]) -> dict[int, str]:
     return {row: "\\".join(classes) for row, classes in found.items()}
 
 
-def _patients_of(connection: Connection, rows: Sequence[int]) -> dict[int, Sequence[int]]:
-    """What is there of the patient of each study, where the patient has an ID."""
-    other = study.alias()
+def _patients_of(
+    connection: Connection, rows: Sequence[int], seen: Sequence[ColumnElement[bool]]
+) -> dict[int, Sequence[int]]:
+    """What is there of the patient of each study, where the patient has an ID, in studies that may be `seen`."""
+    shown = study.alias()
     same = and_(
-        other.c.patient_id == study.c.patient_id,
-        other.c.issuer_of_patient_id.is_not_distinct_from(study.c.issuer_of_patient_id),
+        study.c.patient_id == shown.c.patient_id,
+        study.c.issuer_of_patient_id.is_not_distinct_from(shown.c.issuer_of_patient_id),
     )
     found: dict[int, Sequence[int]] = {}
     for some in _chunks(rows):
-        statement = select(study.c.id, *_patient_columns(other)).join(other, same)
-        for row in connection.execute(statement.where(study.c.id.in_(some)).group_by(study.c.id)):
+        statement = select(shown.c.id, *_patient_columns()).join(study, same).where(*seen)
+        for row in connection.execute(statement.where(shown.c.id.in_(some)).group_by(shown.c.id)):
             found[row[0]] = [int(number) for number in row[1:]]
     return found
 
 
-def _patient_columns(table: FromClause) -> list[ColumnElement[Any]]:
-    of_series, of_instances = table.c.number_of_study_related_series, table.c.number_of_study_related_instances
+def _patient_columns() -> list[ColumnElement[Any]]:
+    of_series, of_instances = study.c.number_of_study_related_series, study.c.number_of_study_related_instances
     return [func.count(), func.coalesce(func.sum(of_series), 0), func.coalesce(func.sum(of_instances), 0)]
 
 
@@ -232,7 +235,8 @@ def _chunks(rows: Sequence[Any], size: int = 500) -> Iterable[Sequence[Any]]:
 
 def _patients(connection: Connection, query: Query, glob: Glob) -> Page:
     """Patients are the distinct (Patient ID, issuer) of the studies; the newest study row speaks for the patient."""
-    conditions = where(query.conditions, glob)
+    seen = in_studies(query.within, glob)
+    conditions = where(query.conditions, glob) + seen
     key = (study.c.patient_id, study.c.issuer_of_patient_id)
     newest = select(func.max(study.c.id)).where(*conditions).group_by(*key)
     shown = [a for a in ATTRIBUTES if a.level is Level.PATIENT and not a.computed]
@@ -246,14 +250,15 @@ def _patients(connection: Connection, query: Query, glob: Glob) -> Page:
     )
     found = tuple(_matches(shown, rows, {}))
     if any(keyword in query.wanted for keyword in _OF_PATIENT):
-        found = tuple(Match({**match.values, **_patient_counts(connection, match)}) for match in found)
+        found = tuple(Match({**match.values, **_patient_counts(connection, match, seen)}) for match in found)
     return Page(found, total)
 
 
-def _patient_counts(connection: Connection, match: Match) -> dict[str, int]:
+def _patient_counts(connection: Connection, match: Match, seen: Sequence[ColumnElement[bool]]) -> dict[str, int]:
     def same(keyword: str) -> ColumnElement[bool]:
         own = study.c[BY_KEYWORD[keyword].column]
         return own == match.values[keyword] if keyword in match.values else own.is_(None)
 
-    row = connection.execute(select(*_patient_columns(study)).where(same("PatientID"), same("IssuerOfPatientID"))).one()
+    of_patient = select(*_patient_columns()).where(same("PatientID"), same("IssuerOfPatientID"), *seen)
+    row = connection.execute(of_patient).one()
     return dict(zip(_OF_PATIENT, map(int, row), strict=True))

@@ -17,13 +17,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from storage.crashpoints import reached
 from storage.errors import IndexStoreError, IndexUnavailable, StorageError
 from storage.index import Added, Garbage, describing, lookups, search, writes
-from storage.index.conditions import Glob
+from storage.index.conditions import Glob, in_studies
+from storage.index.credentials import Credentials
 from storage.index.group import GroupCommit
 from storage.index.health import Health
 from storage.index.queue import Queue
 from storage.index.schema import change, damage, garbage, instance, note, orphan, request, series, study
 from storage.index.session import CoreSession, InsertNew, Session
-from storage.query import Query
+from storage.query import Query, Within
 from storage.records import Change, InstanceRecord, Located, Page
 
 T = TypeVar("T")
@@ -56,7 +57,7 @@ class _Addition:
     repairs: str = ""
 
 
-class SqlIndex(Queue, Health):
+class SqlIndex(Queue, Credentials, Health):
     """`Index` over two engines. Stores that wait at the same time share a transaction."""
 
     def __init__(self, readers: Engine, writers: Engine, dialect: Dialect) -> None:
@@ -83,10 +84,17 @@ class SqlIndex(Queue, Health):
         with self._reading_session() as session:
             return lookups.found(session, sop_uid)
 
-    def locate(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> list[Located]:
+    def locate(
+        self,
+        study_uid: str,
+        series_uid: str | None = None,
+        sop_uid: str | None = None,
+        within: Within | None = None,
+    ) -> list[Located]:
         """See `Index.locate`."""
+        seen = in_studies(within, self._dialect.glob)
         with self._reading() as connection:
-            return lookups.located(connection, study_uid, series_uid, sop_uid)
+            return lookups.located(connection, study_uid, series_uid, sop_uid, seen)
 
     def was_deleted(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> bool:
         """See `Index.was_deleted`."""
@@ -196,9 +204,12 @@ class SqlIndex(Queue, Health):
         """See `Index.pardon`."""
         self._write(lambda connection: connection.execute(delete(orphan).where(orphan.c.object_key == key)))
 
-    def changes(self, since: int = 0, limit: int = 1000) -> list[Change]:
+    def changes(self, since: int = 0, limit: int = 1000, within: Within | None = None) -> list[Change]:
         """See `Index.changes`."""
         statement = select(change).where(change.c.sequence > since).order_by(change.c.sequence).limit(limit)
+        if within is not None:
+            seen = in_studies(within, self._dialect.glob)
+            statement = statement.join(study, study.c.study_instance_uid == change.c.study_uid).where(*seen)
         with self._reading() as connection:
             return [Change(*row) for row in connection.execute(statement)]
 

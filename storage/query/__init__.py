@@ -21,10 +21,11 @@ from storage.query.conditions import (
     Simple,
     Untyped,
     Wildcard,
+    Within,
     Words,
     Zone,
 )
-from storage.query.matcher import fulfils, glob, matches
+from storage.query.matcher import fulfils, glob, lies_within, matches
 from storage.query.names import fold, name_groups
 from storage.query.reading import MATCHABLE_COMPUTED, MAX_LIST, combined_range, condition, one_of
 from storage.query.times import time_key
@@ -48,6 +49,7 @@ __all__ = [
     "Simple",
     "Untyped",
     "Wildcard",
+    "Within",
     "Words",
     "Zone",
     "combined_range",
@@ -55,6 +57,7 @@ __all__ = [
     "fold",
     "fulfils",
     "glob",
+    "lies_within",
     "matches",
     "name_groups",
     "one_of",

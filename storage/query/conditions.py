@@ -146,6 +146,12 @@ class Untyped:
 
 Condition = Simple | MomentBetween | AnyOf | Every | Untyped
 
+Within = tuple[tuple[Condition, ...], ...]
+"""Some of the studies: those that fulfil all conditions of at least one alternative. No alternative: no study.
+
+Conditions are on indexed attributes; one on a series or an instance is fulfilled by a study that has such a one.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -153,6 +159,7 @@ class Query:
 
     `wanted` names computed attributes that are returned only when asked, since they cost a look at other rows; `shown`
     the keywords that results hold besides the unique keys of their level and those above (None: all there are).
+    `within` leaves out, also from totals and counts, what lies in other studies; None leaves out none.
     `limit` None means all. Results come in a total order: studies newest first, series and instances of a study by
     number, those of no one study by UID.
 
@@ -169,3 +176,4 @@ class Query:
     shown: frozenset[str] | None = None
     beyond: tuple[Attribute, ...] = ()
     located: bool = False
+    within: Within | None = None

@@ -22,6 +22,7 @@ from storage.query.conditions import (
     OneOf,
     Untyped,
     Wildcard,
+    Within,
     Words,
     Zone,
 )
@@ -62,6 +63,11 @@ def matches(single: Condition, values: Values) -> bool:
         return fulfils(single, [], zone)
     listed = isinstance(value, str) and single.attribute.multiple
     return fulfils(single, str(value).split("\\") if listed else [value], zone)
+
+
+def lies_within(within: Within | None, values: Values) -> bool:
+    """Does a record with these values alone make its study one of those that `within` means."""
+    return within is None or any(all(matches(single, values) for single in one) for one in within)
 
 
 def fulfils(single: Condition, each: Sequence[Value | float], zone: int | None = None, vr: str = "UN") -> bool:

@@ -67,6 +67,14 @@ def test_numbers_are_written_as_they_are() -> None:
     assert texts == ["512", "40", "-1.5", "1e-05", "18446744073709551615", "00181063"]
 
 
+def test_decimal_strings_have_no_more_than_16_characters() -> None:
+    """XML-01, PS3.5 6.2"""
+    written = body({"00181310": {"vr": "DS", "Value": [5.87105751038e-05, 0.1, 12.0, 1e300]}})
+    texts = ElementTree.fromstring(f"<x>{written}</x>").findall(".//Value")
+    assert [float(one.text or "") for one in texts] == [5.87105751038e-05, 0.1, 12.0, 1e300]
+    assert all(len(one.text or "") <= 16 for one in texts)
+
+
 def test_person_names_have_all_groups_and_components() -> None:
     """XML-01; JSON-05. A delimiter at the end of a name counts its components."""
     name = {"Alphabetic": "Adams^John Robert Quincy^^Rev.^B.A. M.Div.", "Ideographic": "山田^太郎", "Phonetic": "^x^"}

@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 from starlette.routing import BaseRoute, Mount, Router
 
 from gateway import http
+from gateway.authentication import Authentication
 from gateway.dicomweb.catalogue import SERVICES
 from gateway.dicomweb.routes import routes, uri_routes
 from gateway.http import documentation, health
@@ -107,7 +108,7 @@ def serve(
         *documentation.routes([*SERVICES, health.SERVICE], "test"),
         *more_routes,
     ]
-    app = http.middleware(Router(routing, redirect_slashes=False), chosen)
+    app = http.middleware(Router(routing, redirect_slashes=False), chosen, Authentication(chosen, archive))
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", proxy_headers=False, ws="none", http=protocol
     )

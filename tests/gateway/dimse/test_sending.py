@@ -109,11 +109,10 @@ def test_all_are_sent_in_order_and_a_distant_store_is_asked_ahead(archive: Archi
     assert [one.located for one in results] == found and all(one.stored for one in results)
     assert peer.sent == [dataset_bytes(archive.read(one)) for one in found]
     assert distant.open == 0
+    assert distant.most <= AHEAD + 1  # a store at hand may seem distant where the processor is busy
     if distant.seconds:
-        assert 1 < distant.most <= AHEAD + 1
+        assert distant.most > 1
         assert seconds < 0.8 * len(found) * distant.seconds
-    else:
-        assert distant.most <= 2
 
 
 @pytest.mark.parametrize("early", ["lost", "stopped"])
