@@ -212,6 +212,8 @@ def store(
     who: Identity | None = None
     try:
         header, stream, digests = _inspect(incoming)
+        if header.meta.sop_class_uid == MEDIA_STORAGE_DIRECTORY:  # it has none of the UIDs of an instance
+            raise _directory()
         who = identity(header)
         _check(who, study_uid, affected, accept_unknown_classes)
         faults = tuple(validate(header)) if check_values else ()
@@ -296,9 +298,13 @@ def _check(who: Identity, study_uid: str | None, affected: tuple[str, str] | Non
     if study_uid is not None and study_uid != who.study_uid:
         raise ClassMismatch("the data set belongs to another study than the URI names", 0x0020000D)
     if who.sop_class_uid == MEDIA_STORAGE_DIRECTORY:
-        raise ClassNotSupported("a DICOMDIR is a directory of instances, none itself", 0x00080016)
+        raise _directory()
     if not accept_unknown and who.sop_class_uid not in STORAGE_CLASSES:
         raise ClassNotSupported("SOP Class is private or unknown, and the gateway is set to refuse those", 0x00080016)
+
+
+def _directory() -> ClassNotSupported:
+    return ClassNotSupported("a DICOMDIR is a directory of instances, none itself", 0x00080016)
 
 
 def _out_of_resources(error: StorageError) -> Refused:
