@@ -193,6 +193,15 @@ class Settings(BaseSettings):
     decoder_seconds: int = Field(
         20, ge=1, description="Seconds of computing time that decoding one frame may take; three times that in all."
     )
+    picture_mark: str = Field(
+        "",
+        max_length=80,
+        description="Text burnt into every rendered picture, such as NOT FOR DIAGNOSIS; not into thumbnails.",
+    )
+    picture_mark_lossy: bool = Field(
+        False,
+        description="Burn into rendered pictures that they, or the pixels they are made of, were compressed with loss.",
+    )
     empty_search: Literal[204, 200] = Field(204, description="Status of a search without results; 200 answers [].")
     search_scan_limit: int = Field(
         2000, ge=1, le=100_000, description="Data sets that one search may read for what the index does not hold."

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from gateway.errors import BadRequest
 from gateway.render import MAX_PIXELS, PROFILES, View, Viewport
+from gateway.render.view import ANNOTATIONS
+from gateway.settings import Settings
 
 THUMBNAIL = (128, 128)
 """Width and height in pixels that a thumbnail fits in, unless asked otherwise."""
@@ -19,15 +21,17 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 Parameters = Sequence[tuple[str, str]]
 
 
-def view_of(asked: Parameters) -> View:
+def view_of(asked: Parameters, settings: Settings) -> View:
     """How the picture is to be made. Raises BadRequest."""
     window, viewport, quality = (_one(asked, name) for name in ("window", "viewport", "quality"))
-    annotations_of(asked)
     return View(
         window=_window(window) if window is not None else None,
         viewport=_viewport(viewport) if viewport is not None else None,
         quality=quality_of(quality) if quality is not None else View().quality,
         profile=_profile(asked),
+        annotation=annotations_of(asked)[0],
+        mark=settings.picture_mark,
+        mark_lossy=settings.picture_mark_lossy,
     )
 
 
@@ -51,15 +55,15 @@ def check_state(asked: Parameters) -> None:
         raise BadRequest("viewport", "the viewport of a presentation state is vw,vh")
 
 
-def annotations_of(asked: Parameters) -> list[str]:
-    """The annotations asked for; none is burned in, so each of them is to be named in a Warning (RP-01)."""
+def annotations_of(asked: Parameters) -> tuple[tuple[str, ...], list[str]]:
+    """The annotations to be burnt in, and those that are asked for and not known, for a Warning (RP-01)."""
     text = _one(asked, "annotation")
     if text is None:
-        return []
+        return (), []
     names = [name.strip() for name in text.split(",")]
     if not all(_NAME.fullmatch(name) for name in names):
         raise BadRequest("annotation", "annotation is a list of keywords: patient, technique")
-    return names
+    return tuple(name for name in ANNOTATIONS if name in names), [name for name in names if name not in ANNOTATIONS]
 
 
 def _profile(asked: Parameters) -> str:

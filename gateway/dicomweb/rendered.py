@@ -63,7 +63,7 @@ class Render:
     def rendered(self, request: Request) -> Representation:
         """The four with `/rendered` (WADO-04)."""
         asked = parameters(request)
-        view = view_of(asked)
+        view = view_of(asked, self.settings)
         where, found = self._find(request)
         accepted, stored = tries(request, asked), found[0].transfer_syntax_uid
         units, missing = self._units(request, found)
@@ -72,15 +72,18 @@ class Render:
         if any(unit.state is not None for unit in units):
             check_state(asked)
         headers = {"Content-Location": where.url}
-        unsupported = annotations_of(asked)
+        _, unsupported = annotations_of(asked)
         if unsupported:
             _warn(headers, where.root, ANNOTATION_UNSUPPORTED.format(",".join(unsupported)))
         if missing:
             _warn(headers, where.root, MISSING.format(missing))
         if where.sop_uid is not None and len(units) == 1 and units[0].frame is None:
             offer = negotiate(accepted, _offers(units[0].types, units[0].types), stored)
+            if view.annotation and (offer.media_type == others.SVG or units[0].types != DRAWN_TYPES):
+                # text has the patient in its head; documents, videos and drawings in SVG are as they are
+                _warn(headers, where.root, ANNOTATION_UNSUPPORTED.format(",".join(view.annotation)))
             if not offer.multipart:
-                return self.whole(request, where, units[0], view, offer.media_type, headers)
+                return self.whole(request, units[0], view, offer.media_type, headers)
         else:
             # One picture for all where there are pictures; text and drawings of several instances as multipart only.
             frames = [unit for unit in units if unit.frame is not None]
@@ -158,12 +161,12 @@ class Render:
         return Representation(Known([data]), media_type, etag, headers)
 
     def whole(
-        self, request: Request, where: Target, unit: Unit, view: View, media_type: str, headers: Mapping[str, str]
+        self, request: Request, unit: Unit, view: View, media_type: str, headers: Mapping[str, str]
     ) -> Representation:
         """An instance that is no image: a stored document or video as it is, a report or waveform as it is made."""
         kind = kind_of(unit.located)
         if kind in (Kind.VIDEO, Kind.DOCUMENT):
-            return self.as_is(where, unit, media_type)
+            return self.as_is(unit, media_type, headers)
         sent = {"Cache-Control": IMMUTABLE, **headers, **own_headers(media_type)}
         how = repr(view) if kind is Kind.WAVEFORM else ""
         etag = etag_of("whole", render.VERSION, unit.located.digest, how, media_type)
@@ -173,11 +176,11 @@ class Render:
         assert isinstance(body, bytes)
         return Representation(Known([body]), content_type(media_type), etag, sent)
 
-    def as_is(self, where: Target, unit: Unit, media_type: str) -> Representation:
+    def as_is(self, unit: Unit, media_type: str, more: Mapping[str, str]) -> Representation:
         """A document or video as it was stored; ranges let a player seek."""
         blob = body_of(self.archive, unit, View(), media_type)
         assert not isinstance(blob, bytes)
-        headers = {"Cache-Control": IMMUTABLE, "Content-Location": where.url, **safe_headers(media_type)}
+        headers = {"Cache-Control": IMMUTABLE, **more, **safe_headers(media_type)}
         return Representation(Known([blob]), media_type, etag_of("rendered", blob.etag), headers)
 
     def _several(

@@ -74,7 +74,7 @@ class UriService:
             raise BadRequest("transferSyntax", "transferSyntax goes with contentType=application/dicom only")
         if own is not None:
             headers = {"Content-Location": where.url}
-            return self.pictures.whole(request, where, own, self._view(located, asked), offer.media_type, headers)
+            return self.pictures.whole(request, own, self._view(located, asked), offer.media_type, headers)
         return self._picture(request, located, where, asked, offer)
 
     def _file(self, request: Request, located: Located, where: Target, asked: Asked) -> Representation:
@@ -102,7 +102,7 @@ class UriService:
         number = _frame(asked, count)
         view = self._view(located, asked)
         headers = {"Content-Location": f"{where.url}/frames/{number}" if count > 1 else where.url}
-        unsupported = annotations_of([("annotation", text) for text in _annotation(asked)])
+        _, unsupported = self._marked(view, asked)
         if unsupported:
             headers["Warning"] = f"299 {where.root}: {ANNOTATION_UNSUPPORTED.format(','.join(unsupported))}"
         if count > 1 and "frameNumber" not in asked and offer.media_type in ANIMATED:
@@ -115,7 +115,14 @@ class UriService:
         if "windowCenter" in asked:
             center, width = (finite(name, asked[name]) for name in ("windowCenter", "windowWidth"))
             window = (center, width, "linear")
-        return View(window, self._viewport(located, asked), _quality(asked))
+        view = View(window, self._viewport(located, asked), _quality(asked))
+        return self._marked(view, asked)[0]
+
+    def _marked(self, view: View, asked: Asked) -> tuple[View, list[str]]:
+        """The view with what is to be burnt in, and the annotations that are not known."""
+        known, unknown = annotations_of([("annotation", text) for text in _annotation(asked)])
+        mark, lossy = self.settings.picture_mark, self.settings.picture_mark_lossy
+        return replace(view, annotation=known, mark=mark, mark_lossy=lossy), unknown
 
     def _viewport(self, located: Located, asked: Asked) -> Viewport | None:
         """Region and greatest size as one viewport; a size that is not given follows from the region's aspect."""
@@ -160,9 +167,8 @@ class UriService:
         region = _region(asked["region"]) if "region" in asked else None
         most = [_size(name, asked.get(name)) for name in ("columns", "rows")]
         viewport = Viewport(*(size or MAX_SIDE for size in most)) if any(most) else None
-        view = View(viewport=viewport, quality=_quality(asked))
+        view, unsupported = self._marked(View(viewport=viewport, quality=_quality(asked)), asked)
         headers = {"Content-Location": f"{where.url}/frames/{unit.frame}" if len(units) > 1 else where.url}
-        unsupported = annotations_of([("annotation", text) for text in _annotation(asked)])
         if unsupported:
             headers["Warning"] = f"299 {where.root}: {ANNOTATION_UNSUPPORTED.format(','.join(unsupported))}"
         return self.pictures.one(request, replace(unit, region=region), offer, headers, where, view)

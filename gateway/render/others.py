@@ -15,6 +15,7 @@ from gateway.dicom.description import PixelDescription
 from gateway.dicom.header import Header
 from gateway.dicom.pixels import decode_frame
 from gateway.render.animation import animate, durations_of
+from gateway.render.annotation import annotate
 from gateway.render.dose import MAX_GRID_BYTES, Maxima, scaled, window_to
 from gateway.render.kept import keep
 from gateway.render.kinds import RT_DOSE
@@ -44,7 +45,9 @@ def _animation(archive: Archive, located: Located, view: View, media_type: str) 
     def frames() -> Iterator[Image.Image]:
         for number in range(1, table.count + 1):
             data = retrieve.stored_frame(archive, located, number, table)
-            image = compose(header, data, number, view).image
+            shown = compose(header, data, number, view)
+            image = shown.image
+            annotate(image, header, number, view, shown.window, media_type)
             size[:] = [image.size]
             yield image
 

@@ -11,6 +11,7 @@ from gateway.dicom.description import PixelDescription, PixelKind
 from gateway.dicom.header import Header
 from gateway.dicom.pixels import DecodedFrame, decode_frame
 from gateway.errors import BadRequest
+from gateway.render.annotation import annotate
 from gateway.render.colour import to_rgb
 from gateway.render.dose import dose_image
 from gateway.render.encode import encode, fit, show
@@ -49,6 +50,7 @@ def draw(header: Header, data: bytes, frame: int, view: View, media_type: str) -
     if view.profile != "no" and media_type not in EMBEDDING:
         raise BadRequest("iccprofile", f"{media_type} carries no colour profile here; JPEG, PNG and WebP do")
     shown = compose(header, data, frame, view)
+    annotate(shown.image, header, frame, view, shown.window, media_type)
     image, profile = shown.image, None
     if view.profile != "no":
         own = None if image.mode == "L" else source_of(header, frame)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from gateway.errors import BadRequest
 from gateway.render.window import FUNCTIONS, Window
 
+ANNOTATIONS = ("patient", "technique")
+"""What can be burnt in."""
+
 MAX_PIXELS = 25_000_000
 """Largest picture given out, in pixels."""
 
@@ -48,7 +51,9 @@ class View:
 
     `window` is center, width (in units of the Modality LUT's output) and function: `linear`, `linear-exact` or
     `sigmoid`. It is ignored for colour. `quality` 1..100 is that of JPEG, WebP and JPEG XL. `profile` is the colour
-    profile that is embedded: `no`, `yes` (the image's own), `srgb`, `adobergb` or `rommrgb` (8.3.5.1.5).
+    profile that is embedded: `no`, `yes` (the image's own), `srgb`, `adobergb` or `rommrgb` (8.3.5.1.5). `annotation`
+    is what is burnt in: `patient`, `technique` (8.3.5.1.1); `mark` is a line of text besides, and `mark_lossy` asks for
+    one where something was compressed with loss.
 
     Raises:
         BadRequest: a window that PS3.3 C.11.2.1.2 forbids, or a quality outside 1..100.
@@ -58,6 +63,9 @@ class View:
     viewport: Viewport | None = None
     quality: int = 90
     profile: str = "no"
+    annotation: tuple[str, ...] = ()
+    mark: str = ""
+    mark_lossy: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:

@@ -14,6 +14,7 @@ from gateway.dicom.header import Header
 from gateway.dicom.pixels import decode_frame
 from gateway.dicom.view import View as Values
 from gateway.errors import BadRequest, NotRenderable
+from gateway.render.annotation import annotate
 from gateway.render.colour import to_rgb
 from gateway.render.encode import encode
 from gateway.render.kinds import COLOR_STATE, PSEUDO_COLOR_STATE
@@ -71,6 +72,7 @@ def present(
         picture = picture.crop(crop)
     if region is not None:
         picture = _part(picture, region)
+    annotate(picture, header, frame, view, window, media_type)
     profile = None
     if view.profile != "no":
         picture, profile = with_profile(picture, None, view.profile)

@@ -10,6 +10,7 @@ from pydicom._uid_dict import UID_dictionary
 from gateway.dicom.elements import Element
 from gateway.dicom.header import Header
 from gateway.dicom.view import View
+from gateway.render.words import moment, person_name
 
 MAX_TEXT = 4 << 20
 """Longest text of one item that is shown, in bytes."""
@@ -69,7 +70,7 @@ def read_report(header: Header, read: Callable[[int, int], bytes]) -> Report:
     root = _item(header)
     about = [(label, value) for label, tag in _ABOUT if (value := _shown(header, tag))]
     for observer in header.sequence(0x0040A073):
-        who = [_name(observer.text(0x0040A075)), observer.text(0x0040A027), _moment(observer.text(0x0040A030))]
+        who = [person_name(observer.text(0x0040A075)), observer.text(0x0040A027), moment(observer.text(0x0040A030))]
         about.append(("Verified by", ", ".join(part for part in who if part)))
     title = root.concept or _meaning_of(header.text(0x00080016) or "")
     return Report(title, _language(root), tuple(about), root)
@@ -109,9 +110,9 @@ def _value(view: View, kind: str) -> tuple[str, str]:
     if kind in _PLAIN:
         return view.text(_PLAIN[kind]) or "", ""
     if kind in _WHEN:
-        return _moment(view.text(_WHEN[kind])), ""
+        return moment(view.text(_WHEN[kind])), ""
     if kind == "PNAME":
-        return _name(view.text(_NAME)), ""
+        return person_name(view.text(_NAME)), ""
     if kind in ("COMPOSITE", "IMAGE", "WAVEFORM"):
         return "; ".join(_reference(item) for item in view.sequence(_REFERENCED)), ""
     if kind in ("SCOORD", "SCOORD3D"):
@@ -164,32 +165,5 @@ def _shown(view: View, tag: int) -> str:
     if element is None or text is None:
         return ""
     if element.vr == "PN":
-        return _name(text)
-    return _moment(text) if element.vr in ("DA", "TM", "DT") else text
-
-
-def _name(text: str | None) -> str:
-    """A person's name as it is read: `Family, Given Middle`, in the representations that are there."""
-    groups = []
-    for group in (text or "").split("="):
-        family, *given = [part.strip() for part in group.split("^")]
-        rest = " ".join(part for part in given if part)
-        if family or rest:
-            groups.append(f"{family}, {rest}" if family and rest else family or rest)
-    return " / ".join(groups)
-
-
-def _moment(text: str | None) -> str:
-    """A DA, TM or DT as ISO 8601 writes it; as it stands where it is none."""
-    text = (text or "").strip()
-    digits = text.partition(".")[0].partition("+")[0]
-    if not digits.isdigit():
-        return text
-    if len(digits) == 8:
-        return f"{digits[:4]}-{digits[4:6]}-{digits[6:]}"
-    if len(digits) == 6:
-        return f"{digits[:2]}:{digits[2:4]}:{digits[4:]}"
-    if len(digits) in (12, 14):
-        time = ":".join(digits[at : at + 2] for at in range(8, len(digits), 2))
-        return f"{digits[:4]}-{digits[4:6]}-{digits[6:8]} {time}"
-    return text
+        return person_name(text)
+    return moment(text) if element.vr in ("DA", "TM", "DT") else text

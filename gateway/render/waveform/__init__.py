@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from gateway.dicom.header import Header
 from gateway.errors import NotRenderable
+from gateway.render.annotation import annotate
 from gateway.render.encode import encode, show
 from gateway.render.view import Picture, View
 from gateway.render.waveform.raster import to_image
@@ -19,12 +20,13 @@ SVG = "image/svg+xml"
 def draw_waveform(header: Header, read: Callable[[int, int], bytes], view: View, media_type: str) -> Picture:
     """The sheet of a waveform, as one of `FORMATS` or as SVG. `read` gives bytes of the file, by offset and length.
 
-    SVG has its size in millimetres, and is not touched by the viewport. Raises NotRenderable, BadRequest as `render`.
+    SVG has its size in millimetres, and is not touched by viewport and annotation. Raises NotRenderable, BadRequest.
     """
     sheet = sheet_of(header, read)
     if media_type == SVG:
         return Picture(to_svg(sheet).encode(), SVG, round(sheet.width), round(sheet.height))
     image = show(to_image(sheet), view.viewport)
+    annotate(image, header, 1, view, "", media_type)
     return Picture(encode(image, media_type, view.quality), media_type, image.width, image.height)
 
 

@@ -170,11 +170,31 @@ def test_ill_formed_parameters_are_refused_by_name(filled: Service, query: str, 
     assert (answer.status_code, answer.json()["parameter"]) == (400, parameter)
 
 
-def test_annotations_are_said_to_be_unsupported(filled: Service) -> None:
-    """RP-01."""
-    answer = filled.get(f"{url(WIDE)}/rendered?annotation=patient,technique")
-    warning = "The following annotation values are not supported: patient,technique"
+def test_annotations_are_burnt_in_over_the_finished_picture(filled: Service) -> None:
+    """RP-01, RP-07: patient at the top left, technique at the bottom left, whatever region is shown."""
+    path = f"{url(WIDE)}/rendered?viewport=512,512,0,0,512,256"
+
+    def marks(annotation: str) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+        plain = np.asarray(picture(filled.get(path, "image/png")))
+        answer = filled.get(f"{path}&annotation={annotation}", "image/png")
+        assert "warning" not in answer.headers
+        return np.asarray(np.asarray(picture(answer)) != plain)
+
+    patient, technique, both = marks("patient"), marks("technique"), marks("patient,technique")
+    assert patient[:60, :250].any() and not patient[60:].any() and not patient[:, 250:].any()
+    assert technique[180:, :300].any() and not technique[:180].any()
+    assert np.array_equal(both, patient | technique)
+    part = filled.get(f"{url(WIDE)}/rendered?viewport=256,256,200,100,100,100&annotation=patient", "image/png")
+    assert len(np.unique(np.asarray(picture(part))[:40])) > 20
+
+
+def test_annotations_that_are_not_known_are_named(filled: Service) -> None:
+    """RP-01: ignored, with the words of the standard."""
+    answer = filled.get(f"{url(WIDE)}/rendered?annotation=patient,weather,stars")
+    warning = "The following annotation values are not supported: weather,stars"
     assert answer.headers["warning"] == f"299 {filled.url}: {warning}"
+    letter = filled.get(f"{url(LETTER)}/rendered?annotation=patient")
+    assert letter.headers["warning"].endswith("are not supported: patient")
 
 
 def test_a_thumbnail_has_the_size_asked_for(filled: Service) -> None:
@@ -182,6 +202,9 @@ def test_a_thumbnail_has_the_size_asked_for(filled: Service) -> None:
     assert picture(filled.get(f"{url(WIDE)}/thumbnail")).size == (128, 64)
     assert picture(filled.get(f"{url(WIDE)}/thumbnail?viewport=40,40")).size == (40, 20)
     assert filled.get(f"{url(WIDE)}/thumbnail?viewport=40,40,0,0,5,5").status_code == 400
+    # whatever is asked for: no text
+    plain = filled.get(f"{url(WIDE)}/thumbnail").content
+    assert filled.get(f"{url(WIDE)}/thumbnail?annotation=patient,technique").content == plain
 
 
 @pytest.mark.parametrize("ds", [PLAN, JUNK])

@@ -240,12 +240,14 @@ def test_presentation_states_are_named_by_two_uids(filled: Service) -> None:
 
 
 def test_quality_annotation_and_character_set(filled: Service) -> None:
-    """URI-11, GEN-07: quality by its own name, annotations named in a Warning, charset ignored."""
+    """URI-11, GEN-07: quality by its own name, annotations burnt in or named in a Warning, charset ignored."""
     low, high = (ask(filled, SLICE, imageQuality=text) for text in ("5", "95"))
     assert len(low.content) < len(high.content)
     assert wrong(ask(filled, SLICE, imageQuality="0")) == "imageQuality"
     for name in ("imageAnnotation", "annotation"):
-        assert "patient" in ask(filled, SLICE, **{name: "patient"}).headers["warning"]
+        assert "stars" in ask(filled, SLICE, **{name: "stars"}).headers["warning"]
+        burnt = ask(filled, SLICE, **{name: "patient"})
+        assert "warning" not in burnt.headers and burnt.content != ask(filled, SLICE).content
     assert ask(filled, SLICE, charset="UTF-8").status_code == 200
 
 
