@@ -26,6 +26,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from storage.errors import IndexBroken, IndexBusy, IndexFull, IndexStoreError, IndexUnavailable
+from storage.folders import make_folder
 from storage.index.migrate import upgrade
 from storage.index.session import DriverSession, Session
 from storage.index.sql import Dialect, SqlIndex
@@ -76,7 +77,7 @@ class SqliteIndex(SqlIndex):
     """`Index` in the file `path`, made when it is not there. Raises IndexBusy when another process has it open."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         self._lock = _own(path)
         try:
             writers = _engine(path, immediate=True)

@@ -131,10 +131,10 @@ def recovered(gateway: GatewayProcess, seconds: float = 20) -> None:
 
 
 @contextmanager
-def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+def small_disk(folder: Path, megabytes: int, inodes: int = 0, *, exist_ok: bool = False) -> Iterator[Path]:
     """A file system of its own, in memory. Only root may make one: nobody else can run these tests."""
-    folder.mkdir()
-    options = f"size={megabytes}m,mode=700"
+    folder.mkdir(exist_ok=exist_ok)
+    options = f"size={megabytes}m,mode=700" + (f",nr_inodes={inodes}" if inodes else "")
     made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, check=False)
     if made.returncode:
         pytest.skip(f"a file system cannot be mounted here: {made.stderr.decode().strip()}")

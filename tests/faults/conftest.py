@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from storage import Archive, open_archive
+from tests.parts import shim
 from tests.parts.fix_gateway import BackendEnvironment
 from tests.parts.forge import Forge
 from tests.parts.gateway import BACKENDS, GatewayProcess, clean_environment
@@ -53,9 +54,17 @@ class Yard:
             **arguments,
         }
 
-    def deed(self, function: str, *arguments: object, crash: str = "", seconds: float = 60.0) -> tuple[int, str]:
+    def deed(
+        self,
+        function: str,
+        *arguments: object,
+        crash: str = "",
+        seconds: float = 60.0,
+        environ: Mapping[str, str] | None = None,
+    ) -> tuple[int, str]:
         """Run a function of `deeds` in a process of its own, that dies where `crash` says; its status and output."""
-        environment = clean_environment({**self.settings, **({"GANTRY_CRASHPOINT": crash} if crash else {})})
+        at = {"GANTRY_CRASHPOINT": crash} if crash else {}
+        environment = clean_environment({**self.settings, **at, **(environ or {})})
         return self.forge.call(
             f"tests.faults.deeds:{function}", *arguments, environment=environment, cwd=self.folder, seconds=seconds
         )
@@ -83,6 +92,13 @@ def yard(
             monkeypatch.setenv(name, value)
     with ExitStack() as running:
         yield Yard(tmp_path, settings, forge, running)
+
+
+@pytest.fixture(scope="session")
+def shimmed_forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+    """As `forge`; what it makes runs under the shim."""
+    with Forge(preload=shim.build(tmp_path_factory.mktemp("shim"))) as made:
+        yield made
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ PACKAGES = {
     "chromium": "chromium",
     "curl": "curl",
     "gdcmconv": "libgdcm-tools",
+    "gcc": "gcc",
+    "gencat": "libc6-dev",
     "haproxy": "haproxy",
     "initdb": "postgresql",
     "node": "nodejs",

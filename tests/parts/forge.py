@@ -61,9 +61,9 @@ class Child:
 
 
 class Forge:
-    """The forge, while its context lasts; what it made ends with it."""
+    """The forge, while its context lasts; what it made ends with it. `preload` is a library, for all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, preload: Path | None = None) -> None:
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.parts.forge"],
@@ -71,7 +71,10 @@ class Forge:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={name: value for name, value in os.environ.items() if not name.startswith(("GANTRY_", "AWS_"))},
+            env={
+                **{name: value for name, value in os.environ.items() if not name.startswith(("GANTRY_", "AWS_"))},
+                **({"LD_PRELOAD": str(preload)} if preload else {}),
+            },
         )
 
     def launch(
@@ -141,8 +144,11 @@ def _child(request: dict[str, Any]) -> None:
         os.environ.clear()
         os.environ.update(request["environment"])
         from storage import crashpoints
+        from tests.parts import shim
 
         crashpoints.arm(os.environ.get(crashpoints.VARIABLE))
+        if os.environ.get("SHIM_ROOT"):
+            shim.begin()
         try:
             if "gantry" in request:
                 from gateway.cli import app

@@ -199,6 +199,9 @@ def stow(ledger: Ledger, doors: Doors, pieces: Sequence[Piece]) -> int:
             ledger.answered(sop_uid, 0)
         for sop_uid, reason in answer.failed.items():
             ledger.answered(sop_uid, reason)
+        left = [piece.sop_uid for piece in pieces if piece.sop_uid not in {*answer.stored, *answer.failed}]
+        for sop_uid, reason in zip(left, answer.others, strict=True):  # refused before it was read
+            ledger.answered(sop_uid, reason)
     return answer.status
 
 

@@ -22,6 +22,7 @@ from storage.errors import (
     ObjectStoreFull,
     ObjectStoreUnavailable,
 )
+from storage.folders import make_folder
 from storage.objects import ObjectInfo, is_key
 
 STAYING = 2
@@ -39,7 +40,7 @@ class Tree:
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         with writing("open the object folder"):
-            self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
+            make_folder(self.path, 0o750)
             self.root = os.open(self.path, FOLDER)
 
     def close(self) -> None:

@@ -1,0 +1,246 @@
+"""Disks that are full, fail or are read-only: each call of a store and of a delete fails once, by the shim."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.end_to_end.doors import Doors
+from tests.end_to_end.test_broken_parts import small_disk
+from tests.faults.conftest import Yard
+from tests.parts import ledger as books
+from tests.parts.forge import Forge
+from tests.parts.ledger import Ledger, make_piece
+from tests.parts.processes import NotReady
+from tests.parts.torture import is_large, record, size
+
+OUT_OF_RESOURCES = 0xA700
+STEP = {"sync": 1, "write": size(3, 1), "any": size(5, 1)}
+
+
+@pytest.fixture
+def yard(tmp_path: Path, shimmed_forge: Forge) -> Iterator[Yard]:
+    """On folder and SQLite, under the shim."""
+    with ExitStack() as running:
+        yield Yard(tmp_path, {}, shimmed_forge, running)
+
+
+def prepared(yard: Yard) -> dict[str, str]:
+    """Instances that are there before; the environment that puts the archive behind the shim."""
+    assert yard.deed("store_some", yard.place(), "before", 2)[0] == 0
+    return {"SHIM_ROOT": str(yard.folder / "data")}
+
+
+FAULTS = [
+    ("any", "ENOSPC", False),
+    ("any", "EIO", False),
+    ("sync", "EIO", False),
+    ("write", "EIO", False),
+    ("any", "ENOSPC", True),
+    ("any", "EROFS", True),
+]
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(("call", "error", "lasting"), FAULTS)
+def test_whichever_call_fails_nothing_is_acknowledged_that_is_not_kept(
+    yard: Yard, ledger: Ledger, call: str, error: str, lasting: bool
+) -> None:
+    """F-12, F-13, F-14, L1, L2, L3: at the n-th call of one store and one delete, for every n; no spool file stays."""
+    environment = prepared(yard)
+    lines: list[dict[str, Any]] = []
+    step = STEP[call]
+    status, output = yard.deed("suffer", yard.place(), call, error, 1, step, lasting, seconds=600, environ=environment)
+    assert status == 0
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert len(lines) > 3
+    stored = [line for line in lines if line["stored"] != "ok"]
+    assert stored, "no store was hit"
+    assert {line["stored"] for line in stored} <= ({"full"} if error == "ENOSPC" else {"OutOfResources"}), lines
+    assert all(line["readable"] for line in lines)
+    assert lasting or {line["left"] for line in lines} == {0}  # who may not write cannot remove either
+    if call == "sync":  # after a sync that failed nothing is believed until the next start
+        for line in lines[:-1]:
+            assert line["stored"] == "ok" or (line["deleted"], line["after"]) == ("Unavailable", "OutOfResources"), line
+            assert line["deleted"] == "ok" or line["after"] == "OutOfResources", line
+    elif call == "any":  # once there is room again, all is well, unless a sync failed
+        assert [line["after"] for line in lines].count("ok") > len(lines) / 2
+    with closing(yard.archive()) as archive:
+        for line in lines:
+            n = line["n"]
+            for study, said in ((f"hit {n}", line["stored"]), (f"after {n}", line["after"])):
+                piece = make_piece(study, 1)
+                row = archive.find(piece.sop_uid)
+                assert row is not None or said != "ok", f"L1: {study}"
+                assert row is None or archive.read(row).endswith(piece.data), f"L2: {study}"
+            gone = archive.find(make_piece(f"gone {n}", 1).sop_uid)
+            assert gone is None or (line["deleted"] != "ok" and archive.read(gone))
+        books.sweep(archive)
+        assert len(list(archive.objects.keys("obj/"))) == archive.index.count()[2]
+    for line in stored[:3]:
+        assert yard.deed("store_some", yard.place(), f"hit {line['n']}", 1, 1)[0] == 0
+    record(
+        f"{error} at {'every' if step == 1 else f'each {step}th'} {call} call{' and all after it' if lasting else ''}",
+        points=len(lines),
+        stores_refused=len(stored),
+        false_acknowledgements=0,
+    )
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("when", ["KILL", "KILLED"])
+def test_whichever_call_is_the_last_what_was_acknowledged_is_there(yard: Yard, when: str) -> None:
+    """F-01: SIGKILL just before or just after the n-th call of a store that changes something on the disk."""
+    environment = prepared(yard)
+    points = 0
+    for n in range(1, 1000, size(7, 1)):
+        fault = {**environment, "SHIM_FAULT": f"any:{n}:{when}"}
+        status, output = yard.deed("store_some", yard.place(), f"cut {n}", 3, environ=fault)
+        with closing(yard.archive()) as archive:
+            for number in range(3):
+                row = archive.find(make_piece(f"cut {n}", number).sop_uid)
+                assert row is not None or str(number) not in output.split()
+                assert row is None or archive.read(row).endswith(make_piece(f"cut {n}", number).data)
+        if status == 0:
+            break
+        assert status == -9
+        points += 1
+    assert points > (5 if not is_large() else 40)
+    record(f"SIGKILL {'before' if when == 'KILL' else 'after'} a call", points=points, lost=0)
+
+
+@pytest.mark.parametrize("at", [2, 3, 5])
+def test_after_a_sync_that_failed_nothing_is_acknowledged_until_the_next_start(
+    yard: Yard, ledger: Ledger, at: int
+) -> None:
+    """F-13: through the doors; reads go on, `/readyz` says why, and the next start is well."""
+    environment = prepared(yard)
+    counted = yard.deed("count_syncs", yard.place(), environ=environment)[1]  # what a start takes
+    fault = {**environment, "SHIM_FAULT": f"sync:{int(counted) + at}:EIO:1"}
+    gateway = yard.gateway(**fault)
+    statuses: list[int] = []
+    with Doors(gateway) as doors:
+        for number in range(8):
+            piece = make_piece("failing", number)
+            if number % 2:
+                books.by_c_store(ledger, (gateway.host, gateway.dimse_port), [piece])
+            else:
+                assert books.stow(ledger, doors, [piece]) in (200, 503)
+            statuses.append(ledger.answers[piece.sop_uid])
+        refused = statuses.index(OUT_OF_RESOURCES)
+        assert statuses == [0] * refused + [OUT_OF_RESOURCES] * (8 - refused)
+        study = make_piece("before", 0).study_uid
+        assert len(doors.retrieve(study)) == 2
+        assert doors.delete(study) == 503
+        assert len(doors.qido(f"/studies/{study}/instances")) == 2
+    ready = httpx.get(f"{gateway.http_url}/readyz", timeout=20)
+    assert ready.status_code == 503
+    assert "io_error" in {check.get("reason") for check in ready.json()["checks"].values()}
+    books.verify(ledger, gateway)
+    books.quiet(gateway)
+    assert gateway.stop() == 0
+    gateway = yard.gateway()
+    books.alive(ledger, gateway, "mended")
+    assert books.resend(ledger, gateway) == 8 - refused
+    books.verify(ledger, gateway)
+
+
+def test_a_disk_without_inodes_is_full(yard: Yard, ledger: Ledger) -> None:
+    """F-15, as F-10: A700 and 507; nothing stays in the spool; once there are inodes again, all goes in."""
+    with small_disk(yard.folder / "data", 64, inodes=120) as disk:
+        gateway = yard.gateway()
+        books.by_c_store(ledger, (gateway.host, gateway.dimse_port), [make_piece("inodes", n) for n in range(20)])
+        assert ledger.counts() == {"ok": 20, "failed": 0, "unknown": 0}
+        ballast = disk / "ballast"
+        ballast.mkdir()
+        with pytest.raises(OSError, match="No space"):
+            for number in range(200):
+                (ballast / str(number)).touch()
+        with Doors(gateway) as doors:
+            books.by_c_store(ledger, (gateway.host, gateway.dimse_port), [make_piece("more", n) for n in range(5)])
+            assert books.stow(ledger, doors, [make_piece("more", 9)]) == 507
+        assert {ledger.answers[make_piece("more", n).sop_uid] for n in (0, 4, 9)} == {OUT_OF_RESOURCES}
+        books.verify(ledger, gateway)
+        books.quiet(gateway)
+        for file in ballast.iterdir():
+            file.unlink()
+        books.alive(ledger, gateway, "room")
+        assert books.resend(ledger, gateway) == 6
+        books.verify(ledger, gateway)
+        assert gateway.stop() == 0
+
+
+def test_objects_of_another_store_are_not_served(yard: Yard, ledger: Ledger) -> None:
+    """F-14: where another file system comes to lie over the folder nothing is written into it; and where the folder is
+    another at the next start, there is none."""
+    prepared(yard)
+    gateway = yard.gateway()
+    piece = make_piece("mounted over", 1)
+    with small_disk(gateway.data / "objects", 8, exist_ok=True) as disk:
+        books.by_c_store(ledger, (gateway.host, gateway.dimse_port), [piece])
+        assert httpx.get(f"{gateway.http_url}/readyz", timeout=20).json()["checks"]["objects"]["status"] == "failing"
+        assert list(disk.iterdir()) == []
+    books.resend(ledger, gateway)
+    books.verify(ledger, gateway)
+    assert gateway.stop() == 0
+    with small_disk(gateway.data / "objects", 8, exist_ok=True) as disk:
+        with pytest.raises(NotReady, match="belongs to another object store"):
+            yard.gateway()
+        assert list(disk.iterdir()) == []
+    gateway = yard.gateway()
+    books.alive(ledger, gateway, "at home")
+    books.verify(ledger, gateway)
+
+
+def test_a_symbolic_link_among_the_objects_leads_nowhere(yard: Yard, ledger: Ledger) -> None:
+    """F-20: planted in place of a folder; nothing is written or read outside, and the rest is served."""
+    prepared(yard)
+    outside = yard.folder / "outside"
+    outside.mkdir()
+    objects = yard.folder / "data" / "objects" / "obj"
+    there = {path.name for path in objects.iterdir()}
+    for number in range(256):
+        if f"{number:02x}" not in there:
+            (objects / f"{number:02x}").symlink_to(outside)
+    gateway = yard.gateway()
+    pieces = [make_piece("planted", number) for number in range(12)]
+    books.by_c_store(ledger, (gateway.host, gateway.dimse_port), pieces)
+    assert set(ledger.answers.values()) <= {0, OUT_OF_RESOURCES}
+    assert ledger.counts()["failed"] > 0
+    assert list(outside.iterdir()) == []
+    books.verify(ledger, gateway)
+    with Doors(gateway) as doors:
+        assert len(doors.retrieve(make_piece("before", 0).study_uid)) == 2
+    for link in objects.iterdir():
+        if link.is_symlink():
+            link.unlink()
+    books.resend(ledger, gateway)
+    books.verify(ledger, gateway)
+    books.quiet(gateway)
+
+
+def test_a_spool_that_is_swept_away_again_and_again_loses_nothing(yard: Yard, ledger: Ledger) -> None:
+    """F-69: files and folder of the spool removed while senders send."""
+    prepared(yard)
+    gateway = yard.gateway()
+    spool = gateway.data / "spool"
+    with books.senders(ledger, gateway, "swept", most=30) as join:
+        for _ in range(200):
+            for path in list(spool.glob("*")):
+                path.unlink(missing_ok=True)
+            try:
+                spool.rmdir()
+            except OSError:
+                continue
+        join()
+    assert ledger.counts()["ok"] > 0
+    books.alive(ledger, gateway, "swept")
+    books.resend(ledger, gateway)
+    books.verify(ledger, gateway)
+    books.quiet(gateway)
