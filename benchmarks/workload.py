@@ -24,7 +24,7 @@ FIRST = 100_000_000
 EXPLICIT = "1.2.840.10008.1.2.1"
 JPEG = "1.2.840.10008.1.2.4.50"
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
-_KINDS = {"ct": 1, "enhanced": 2, "slide": 3, "tiny": 4}
+_KINDS = {"ct": 1, "enhanced": 2, "slide": 3, "tiny": 4, "cr": 5}
 _VARIANTS = 8
 _SURNAMES = """
 ADAMS BAKER CARTER DAVIS EVANS FISHER GREEN HARRIS IRVING JONES KELLER LOPEZ MILLER NELSON OLSEN PARKER QUINN
@@ -254,6 +254,23 @@ def _matrix(ds: Dataset, size: int) -> None:
     ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.Rows, ds.Columns = 1, "MONOCHROME2", size, size
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
     ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = "-1024", "1", "HU"
+
+
+def radiographs(count: int, size: int = 2048) -> list[Instance]:
+    """CR images of 12 bits with a window of their own, each in a series of its own."""
+    pixels = [_slice_pixels(seed, size) for seed in range(min(count, 2))]
+    found = []
+    for number in range(count):
+        names = uid("cr", number), uid("cr", number, 0), uid("cr", number, 0, 0)
+        ds = _file("1.2.840.10008.5.1.4.1.1.1", *names, EXPLICIT)
+        _patient(ds, f"CR{number:06d}", f"SYNTHETIC^CHEST{number}", "CR", "CHEST")
+        _matrix(ds, size)
+        ds.RescaleIntercept, ds.RescaleType = "0", "US"
+        ds.WindowCenter, ds.WindowWidth = "1024", "2048"
+        head, shared = _written(ds, pixels[number % len(pixels)])
+        assert shared == pixels[number % len(pixels)]
+        found.append(Instance(*names, (head, pixels[number % len(pixels)])))
+    return found
 
 
 def enhanced(frames: int, size: int = 512) -> Instance:

