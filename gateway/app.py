@@ -39,6 +39,7 @@ from gateway.tasks import Handler, Outcome
 from gateway.thumbnails import Thumbnails
 from gateway.ui.routes import routes as ui_routes
 from gateway.uploads import Uploads
+from gateway.warming import Warmer
 from gateway.webhooks import Deliverer, WebhookFeed
 from gateway.workers import Workers
 from storage import Archive, open_archive
@@ -139,6 +140,7 @@ class Gateway:
 
         workers = Workers(self._archive, handlers(self._archive, self._settings), advance)
         thumbnails = Thumbnails(self._archive, self._settings)
+        bundler = Warmer(self._archive)
         listener = _listen(self._settings.http)
         try:
             dimse = DimseServer(self._archive, self._settings, authentication=self._authentication)
@@ -167,6 +169,7 @@ class Gateway:
             scrub.start()
             workers.start()
             thumbnails.start()
+            bundler.start()
             warmer.start()
 
         server = _Server(_config(self._app(port), self._settings), started, self._stopping.set)
@@ -178,6 +181,7 @@ class Gateway:
             warmer.cancel()
             thumbnails.stop()
             workers.stop(self._settings.grace)
+            bundler.stop(self._settings.grace)
             if stopper.is_alive():
                 stopper.join(self._settings.grace + 5)
             log.info("stopped")

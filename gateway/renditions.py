@@ -15,6 +15,7 @@ from typing import BinaryIO
 from gateway import metrics
 from gateway.blob import Blob, Chunks, reading
 from storage.archive import Archive
+from storage.derived import DerivedFile
 
 Make = Callable[[BinaryIO], None]
 
@@ -34,13 +35,22 @@ def get(archive: Archive, key: str, make: Make) -> Blob:
         make(out)
 
     with reading():
-        file = archive.derived.get(key, counted)
+        return _blob(archive.derived.get(key, counted), key)
 
+
+def _blob(file: DerivedFile, key: str) -> Blob:
     @contextmanager
     def chunks(start: int, length: int | None) -> Iterator[Chunks]:
         yield file.pieces(start, None if length is None else start + length)
 
     return Blob(file.length, chunks, hashlib.sha256(key.encode()).hexdigest())
+
+
+def find(archive: Archive, key: str) -> Blob | None:
+    """The rendition of this key where it is kept. Raises Unavailable."""
+    with reading():
+        file = archive.derived.find(key)
+    return None if file is None else _blob(file, key)
 
 
 def read(blob: Blob) -> bytes:

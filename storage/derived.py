@@ -120,6 +120,10 @@ class Derived:
             with self._guard:
                 del self._flights[name]
 
+    def find(self, key: str) -> DerivedFile | None:
+        """The file of `key` if it is there. Raises ObjectStoreUnavailable."""
+        return self._find(hashlib.sha256(key.encode()).hexdigest())
+
     def tidy(self, older_than: float) -> int:
         """Remove files that were not used for `older_than` seconds, and room that is used up; returns how many files.
 

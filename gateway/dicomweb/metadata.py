@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 import orjson
 from starlette.requests import Request
 
-from gateway import retrieve
+from gateway import bundles, retrieve
+from gateway.blob import Blob
+from gateway.bundles import FORM
 from gateway.dicom.metadata import Cache
 from gateway.dicom.native_model import to_xml
 from gateway.dicomweb import multipart, offers
@@ -22,8 +24,6 @@ from gateway.validate import validate
 from storage.archive import Archive
 from storage.records import Located
 
-FORM = "1"
-"""Raised when the same stored bytes give other metadata than before, so that no cache holds on to the old."""
 _VALIDATION = (Offer("application/json"),)
 
 
@@ -49,15 +49,9 @@ class Metadata:
         elif request.method == "HEAD":
             body = Flowing(iter(()))
         else:
-            chunks = self._array(where.root, found)
-            body = settle(gzipped(chunks) if packed else chunks)
+            made = bundles.array(self.archive, found, where.root, etag, gzipped if packed else iter)
+            body = Known([made]) if isinstance(made, Blob) else settle(made)
         return Representation(body, offer.media_type, etag, headers, vary="Accept, Accept-Encoding")
-
-    def _array(self, root: str, found: Sequence[Located]) -> Iterator[bytes]:
-        cache: Cache = {}
-        for number, located in enumerate(found):
-            yield (b"," if number else b"[") + retrieve.metadata(self.archive, located, root, cache)
-        yield b"]"
 
     def _xml(self, request: Request, where: Target, found: Sequence[Located]) -> Representation:
         identity = ("metadata.xml", FORM, where.root, *(one.digest for one in found))

@@ -23,6 +23,7 @@ from gateway.dicomweb.stow import Store
 from gateway.dicomweb.wado import Retrieve
 from gateway.dicomweb.wado_uri import UriService
 from gateway.http.permission import needing
+from gateway.http.ranges import Representation
 from gateway.rights import Action
 from gateway.settings import Settings
 from storage.archive import Archive
@@ -83,6 +84,12 @@ def _handlers(archive: Archive, settings: Settings) -> Mapping[str, Handler]:
     return found
 
 
+def _answer(handler: Handler, request: Request) -> ASGIApp:
+    """In one trip to a worker thread: what answers the request, and the first bytes of it."""
+    answer: ASGIApp = handler(request)
+    return answer.begin(request.scope) if isinstance(answer, Representation) else answer
+
+
 def _describing(capabilities: Capabilities, path: str) -> Handler:
     def describe(request: Request) -> ASGIApp:
         return capabilities.describe(request, path)
@@ -106,7 +113,7 @@ def _endpoint(
         if inspect.iscoroutinefunction(handler):
             answer = await handler(request)
         else:
-            answer = await run_in_threadpool(handler, request)
+            answer = await run_in_threadpool(_answer, handler, request)
         return answer
 
     return needing({method: needs for method, (needs, _) in handlers.items()}, endpoint)

@@ -8,16 +8,20 @@ known yet. Chunks are pulled in a worker thread, about 1 MiB at a time: a frame 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.concurrency import run_in_threadpool
-from starlette.types import Receive, Send
+from starlette.types import Receive, Scope, Send
+
+from storage.crashpoints import reached
 
 TRIP = 1 << 20
 """Bytes pulled in one trip to a worker thread; one chunk of the source may go over it."""
+SMALL = 32 << 10
+"""Bytes below which it costs less to copy a chunk than to send it by itself."""
 
 
 class Source(Protocol):
@@ -40,6 +44,11 @@ class Known:
     def length(self) -> int:
         """In bytes."""
         return sum(len(piece) if isinstance(piece, bytes) else piece.length for piece in self.pieces)
+
+    @property
+    def in_memory(self) -> bool:
+        """Nothing has to be read for it."""
+        return all(isinstance(piece, bytes) for piece in self.pieces)
 
     def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Bytes [start, stop) of the body."""
@@ -83,47 +92,85 @@ def settle(iterator: Iterator[bytes], limit: int = TRIP) -> Known | Flowing:
     return Known(head)
 
 
-async def send_chunks(
-    begin: Callable[[], Awaitable[None]], chunks: Iterator[bytes], receive: Receive, send: Send
-) -> None:
-    """Begin the response and send what `chunks` gives, which may block, until it ends or the client is gone.
+@dataclass(slots=True)
+class Begun:
+    """A response whose first bytes are there, read in the thread that made it; an ASGI application.
 
-    It begins once the first chunks are there: what fails before gets a status of its own.
+    What fails before it is sent gets a status of its own. `chunks` gives the rest, and may block; None: there is none.
     """
-    gone: asyncio.Future[None] | None = None
-    try:
-        trip, ended = await run_in_threadpool(_pull, chunks)
-        await begin()
-        if not ended:
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    trip: list[bytes]
+    chunks: Iterator[bytes] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, until it ends or the client is gone."""
+        chunks = self.chunks
+        if chunks is None:
+            await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+            reached("P9")
+            await _send_trip(self.trip, send, last=True)
+            reached("P10")
+            return
+        gone: asyncio.Future[None] | None = None
+        try:
+            await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
             gone = asyncio.ensure_future(_disconnected(receive))
-        while True:
-            for position, chunk in enumerate(trip):
-                last = ended and position == len(trip) - 1
-                await send({"type": "http.response.body", "body": chunk, "more_body": not last})
-            if ended or (gone is not None and gone.done()):
-                break
-            trip, ended = await run_in_threadpool(_pull, chunks)
-        if ended and not trip:
-            await send({"type": "http.response.body", "body": b""})
-    finally:
-        if gone is not None:
-            gone.cancel()
-        close = getattr(chunks, "close", None)
-        if close is not None:
-            await run_in_threadpool(close)
+            await _send_trip(self.trip, send, last=False)
+            self.trip = []
+            ended = False
+            while not ended and not gone.done():
+                trip, ended = await run_in_threadpool(pull, chunks)
+                await _send_trip(trip, send, last=ended)
+        finally:
+            if gone is not None:
+                gone.cancel()
+            await run_in_threadpool(_close, chunks)
 
 
-def _pull(chunks: Iterator[bytes]) -> tuple[list[bytes], bool]:
-    """The next chunks, up to TRIP bytes, and whether they were the last."""
+def begin(status: int, headers: list[tuple[bytes, bytes]], chunks: Iterator[bytes]) -> Begun:
+    """A response of what `chunks` gives. Blocking; raises what reading raises."""
+    try:
+        trip, ended = pull(chunks)
+    except BaseException:
+        _close(chunks)
+        raise
+    return Begun(status, headers, trip, None if ended else chunks)
+
+
+def pull(chunks: Iterator[bytes]) -> tuple[list[bytes], bool]:
+    """The next chunks, up to TRIP bytes, and whether they were the last. Small neighbours are put together."""
     trip: list[bytes] = []
+    small: list[bytes] = []
     size = 0
     while size < TRIP:
         chunk = next(chunks, None)
         if chunk is None:
-            return trip, True
-        trip.append(chunk)
+            break
         size += len(chunk)
-    return trip, False
+        if len(chunk) < SMALL:
+            small.append(chunk)
+        else:
+            trip += [b"".join(small), chunk] if small else [chunk]
+            small = []
+    if small:
+        trip.append(b"".join(small))
+    return trip, size < TRIP
+
+
+async def _send_trip(trip: Sequence[bytes], send: Send, *, last: bool) -> None:
+    """Send these chunks; with `last` the body ends with them."""
+    for position, chunk in enumerate(trip, 1):
+        await send({"type": "http.response.body", "body": chunk, "more_body": not (last and position == len(trip))})
+    if last and not trip:
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _close(chunks: Iterator[bytes]) -> None:
+    close = getattr(chunks, "close", None)
+    if close is not None:
+        close()
 
 
 def _rest(head: list[bytes], iterator: Iterator[bytes]) -> Iterator[bytes]:

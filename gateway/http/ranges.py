@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from gateway.http.bodies import Flowing, Known, send_chunks
+from gateway.http.bodies import Begun, Flowing, Known, begin
 from gateway.http.failures import Failure
-from storage.crashpoints import reached
 
 IMMUTABLE = "private, max-age=86400, immutable"
 """For what a SOP Instance UID names: its bytes do not change while it is there."""
@@ -48,6 +48,14 @@ class Representation:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with 200, 206, 304, or raise Failure 412 or 416."""
+        if isinstance(self.body, Known) and self.body.in_memory:
+            begun = self.begin(scope)
+        else:
+            begun = await run_in_threadpool(self.begin, scope)
+        await begun(scope, receive, send)
+
+    def begin(self, scope: Scope) -> Begun:
+        """The answer to this request with its first bytes read. Blocking. Raises Failure 412 or 416."""
         asked = Headers(scope=scope)
         etag = f'"{self.etag}"' if self.etag else None
         headers = {"Vary": self.vary, **self.headers}
@@ -57,30 +65,25 @@ class Representation:
             headers["ETag"] = etag
             check_conditions(asked, etag, self.modified)
             if not_modified(asked, etag, self.modified):
-                await _begin(send, 304, headers)
-                await send({"type": "http.response.body", "body": b""})
-                return
+                return Begun(304, _raw(headers), [])
         headers["Content-Type"] = self.media_type
         if isinstance(self.body, Flowing):
-            await _whole(scope, self.status, headers, self.body, receive, send)
-            return
+            return _begin(scope, self.status, headers, self.body.chunks())
         length = self.body.length
         headers["Accept-Ranges"] = "bytes"
         parts = wanted_ranges(asked, length, etag) if scope["method"] == "GET" and self.status == 200 else None
         if parts is None:
             headers["Content-Length"] = str(length)
-            await _whole(scope, self.status, headers, self.body, receive, send)
-            return
+            return _begin(scope, self.status, headers, self.body.chunks())
         if len(parts) > 1:
             several = _Several(self.body, parts, self.media_type, etag or "")
             headers["Content-Type"] = f"multipart/byteranges; boundary={several.boundary}"
             headers["Content-Length"] = str(several.length)
-            await send_chunks(lambda: _begin(send, 206, headers), several.chunks(), receive, send)
-            return
+            return _begin(scope, 206, headers, several.chunks())
         ((start, stop),) = parts
         headers["Content-Length"] = str(stop - start)
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{length}"
-        await send_chunks(lambda: _begin(send, 206, headers), self.body.chunks(start, stop), receive, send)
+        return _begin(scope, 206, headers, self.body.chunks(start, stop))
 
 
 class _Several:
@@ -184,22 +187,11 @@ def _listed(header: str | None, etag: str, *, weak: bool) -> bool:
     return any((tag.removeprefix("W/") if weak else tag) == etag for tag in tags)
 
 
-async def _begin(send: Send, status: int, headers: Mapping[str, str]) -> None:
-    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    reached("P9")
+def _begin(scope: Scope, status: int, headers: Mapping[str, str], chunks: Iterator[bytes]) -> Begun:
+    """HEAD has no body, and nothing is read for it."""
+    raw = _raw(headers)
+    return Begun(status, raw, []) if scope["method"] == "HEAD" else begin(status, raw, chunks)
 
 
-async def _whole(
-    scope: Scope, status: int, headers: Mapping[str, str], body: Known | Flowing, receive: Receive, send: Send
-) -> None:
-    """The whole body; HEAD has none, and nothing is read for it."""
-    if scope["method"] == "HEAD":
-        await _begin(send, status, headers)
-        await send({"type": "http.response.body", "body": b""})
-    elif isinstance(body, Known) and all(isinstance(piece, bytes) for piece in body.pieces):
-        await _begin(send, status, headers)
-        await send({"type": "http.response.body", "body": b"".join(body.chunks())})
-        reached("P10")
-    else:
-        await send_chunks(lambda: _begin(send, status, headers), body.chunks(), receive, send)
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

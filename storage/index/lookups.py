@@ -12,6 +12,14 @@ from storage.index.session import AnyRow as AnyRow
 from storage.index.session import Session, Statement
 from storage.records import Located
 
+_IN_ORDER = (
+    series.c.series_number.nulls_last(),
+    series.c.series_instance_uid,
+    series.c.id,
+    instance.c.instance_number.nulls_last(),
+    instance.c.sop_instance_uid,
+)
+
 
 def undescribed(connection: Connection) -> list[Located]:
     """See `Index.undescribed`."""
@@ -36,26 +44,28 @@ def undescribed(connection: Connection) -> list[Located]:
 
 
 def located(
+    session: Session, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None
+) -> list[Located]:
+    """See `Index.locate`."""
+    statement = _BELOW[series_uid is not None, sop_uid is not None]
+    rows = session.rows(statement, {"study_uid": study_uid, "series_uid": series_uid, "sop_uid": sop_uid})
+    return [as_located(row) for row in rows]
+
+
+def located_within(
     connection: Connection,
     study_uid: str,
-    series_uid: str | None = None,
-    sop_uid: str | None = None,
-    seen: Sequence[ColumnElement[bool]] = (),
+    series_uid: str | None,
+    sop_uid: str | None,
+    seen: Sequence[ColumnElement[bool]],
 ) -> list[Located]:
-    """See `Index.locate`; `seen` is what the study has to fulfil."""
+    """As `located`; `seen` is what the study has to fulfil."""
     statement = located_columns().where(study.c.study_instance_uid == study_uid, *seen)
     if series_uid is not None:
         statement = statement.where(series.c.series_instance_uid == series_uid)
     if sop_uid is not None:
         statement = statement.where(instance.c.sop_instance_uid == sop_uid)
-    statement = statement.order_by(
-        series.c.series_number.nulls_last(),
-        series.c.series_instance_uid,
-        series.c.id,
-        instance.c.instance_number.nulls_last(),
-        instance.c.sop_instance_uid,
-    )
-    return [as_located(row) for row in connection.execute(statement)]
+    return [as_located(row) for row in connection.execute(statement.order_by(*_IN_ORDER))]
 
 
 def was_deleted(
@@ -120,6 +130,20 @@ def as_located(row: AnyRow) -> Located:
     return Located(*tuple(row))
 
 
+def _below(*, of_series: bool, of_instance: bool) -> Statement:
+    def made(_: object) -> Select[Any]:
+        statement = located_columns().where(study.c.study_instance_uid == bindparam("study_uid"))
+        if of_series:
+            statement = statement.where(series.c.series_instance_uid == bindparam("series_uid"))
+        if of_instance:
+            return statement.where(instance.c.sop_instance_uid == bindparam("sop_uid"))
+        return statement.order_by(*_IN_ORDER)
+
+    return Statement(made)
+
+
+_BELOW = {(one, other): _below(of_series=one, of_instance=other) for one in (False, True) for other in (False, True)}
+"""The instances below a study, by whether a series and an instance are named."""
 _FOUND = Statement(lambda _: located_columns().where(instance.c.sop_instance_uid == bindparam("uid")))
 STUDY_ROW = Statement(
     lambda _: (

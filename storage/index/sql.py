@@ -92,9 +92,12 @@ class SqlIndex(Queue, Credentials, Health):
         within: Within | None = None,
     ) -> list[Located]:
         """See `Index.locate`."""
+        if within is None:
+            with self._reading_session() as session:
+                return lookups.located(session, study_uid, series_uid, sop_uid)
         seen = in_studies(within, self._dialect.glob)
         with self._reading() as connection:
-            return lookups.located(connection, study_uid, series_uid, sop_uid, seen)
+            return lookups.located_within(connection, study_uid, series_uid, sop_uid, seen)
 
     def was_deleted(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> bool:
         """See `Index.was_deleted`."""

@@ -113,7 +113,7 @@ def remove(
     study_row = session.row(STUDY_ROW, {"uid": study_uid})
     if study_row is None:
         return []
-    gone = [one for one in located(connection, study_uid) if one.version in versions]
+    gone = [one for one in located(session, study_uid) if one.version in versions]
     if not gone:
         return []
     removed = {one.version for one in gone}

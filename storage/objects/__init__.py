@@ -52,8 +52,11 @@ class ObjectInfo:
 class ObjectStore(Protocol):
     """Immutable objects by key. Blocking; one instance is shared by all threads.
 
-    Every method may raise ObjectStoreUnavailable; writes may raise ObjectStoreFull.
+    Every method may raise ObjectStoreUnavailable; writes may raise ObjectStoreFull. `worth_a_read` is how many bytes
+    are rather read for nothing than left out by another read: 0 where a read costs next to nothing.
     """
+
+    worth_a_read: int
 
     def put(self, key: str, source: Path, *, sha256: str, metadata: Mapping[str, str] | None = None) -> None:
         """Keep the file `source` under `key`, durably before returning.

@@ -47,6 +47,7 @@ class Counting:
 
     def __init__(self, store: ObjectStore) -> None:
         self.store = store
+        self.worth_a_read = store.worth_a_read
         self.reads: list[tuple[int, int | None]] = []
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
@@ -109,6 +110,21 @@ def test_metadata_are_one_read_that_ends_before_the_pixels(counted: tuple[Servic
     assert start == 0
     assert length is not None
     assert length < len(part10_bytes(ds)) - len(ds.PixelData) + 16
+
+
+def test_frames_beside_each_other_are_read_at_once_where_a_read_has_its_price(tmp_path: Path) -> None:
+    """As in an S3-compatible store; what lies far away is a read of its own."""
+    with serve(tmp_path) as service:
+        counting = Counting(service.archive.objects)
+        service.archive.objects = cast(ObjectStore, counting)
+        ds, syntax, frames = OBJECTS["native"]
+        service.store(part10_bytes(ds, syntax))
+        counting.worth_a_read = 1000
+        counting.reads.clear()
+        path = f"{resource(ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)}/frames/7,8,10,993,10,9"
+        got = [body for _, body in parts_of(service.get(path))]
+        assert got == [frames[number - 1] for number in (7, 8, 10, 993, 10, 9)]
+        assert [length for _, length in counting.reads] == [4 * 192, 192, 192, 192]
 
 
 RANGE = re.compile(rb"^range: bytes=(\d+)-(\d+)\r?$", re.MULTILINE | re.IGNORECASE)

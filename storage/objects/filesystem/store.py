@@ -40,6 +40,8 @@ class FolderStore:
     disk keep a file or folder, by its descriptor.
     """
 
+    worth_a_read = 0
+
     def __init__(self, root: Path, *, sync: Callable[[int], None] = os.fsync) -> None:
         self._tree = Tree(root)
         self._fsync = sync

@@ -53,6 +53,8 @@ class S3Store:
     a call is tried up to `attempts` times, and ends within `connect_timeout + 2 * read_timeout` when its data flow.
     """
 
+    worth_a_read = 256 << 10
+
     def __init__(
         self,
         bucket: str,
