@@ -55,7 +55,7 @@ class Bulkdata:
         offer = negotiate(accepted, offered, located.transfer_syntax_uid)
         url = f"{where.url}/bulkdata/{path}"
         identity = ("bulk", url, bulk.blob.etag, str(offer))
-        headers = {"Cache-Control": IMMUTABLE, **safe_headers(offered[0].media_type)}
+        headers = {"Cache-Control": IMMUTABLE, **safe_headers(offered[0].media_type, located.sop_uid)}
         etag, modified = etag_of(*identity), retrieve.stored_at(located)
         if not offer.multipart:
             headers["Content-Location"] = url

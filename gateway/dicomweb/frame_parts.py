@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from gateway import retrieve
 from gateway.dicom.encoders import VERSION
-from gateway.dicom.transcode import offered
+from gateway.dicom.transcode import NATIVE, offered
 from gateway.dicom.uids import syntax
 from gateway.dicomweb import offers
 from gateway.dicomweb.media_types import Offer
@@ -107,7 +107,10 @@ def possible(archive: Archive, located: Located, tries: offers.Tries) -> tuple[s
     """The transfer syntaxes that the instance can be had in, looked up only when the client names any of its own."""
     if not offers.wants_more(tries, located.transfer_syntax_uid):
         return ()
-    return offered(retrieve.header(archive, located))
+    found = offered(retrieve.header(archive, located))
+    if located.frames is None:  # nothing of which frames could be made, compressed or not
+        return tuple(uid for uid in found if uid in NATIVE or uid == located.transfer_syntax_uid)
+    return found
 
 
 def named(offer: Offer) -> str:

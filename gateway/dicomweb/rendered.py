@@ -180,7 +180,7 @@ class Render:
         """A document or video as it was stored; ranges let a player seek."""
         blob = body_of(self.archive, unit, View(), media_type)
         assert not isinstance(blob, bytes)
-        headers = {"Cache-Control": IMMUTABLE, **more, **safe_headers(media_type)}
+        headers = {"Cache-Control": IMMUTABLE, **more, **safe_headers(media_type, unit.located.sop_uid)}
         return Representation(Known([blob]), media_type, etag_of("rendered", blob.etag), headers)
 
     def _several(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import mimetypes
 import re
 
 _TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}")
+_ENDINGS = {"video/mpeg": ".mpg", "video/mp4": ".mp4", "video/h265": ".h265", "application/pdf": ".pdf"}
 _SHOWN = re.compile(r"application/pdf|video/(mp4|mpeg|h265)|image/(jpeg|png|gif|jp2|jxl|webp)|model/[a-z+-]+")
 
 
@@ -14,9 +16,11 @@ def safe_type(claimed: str) -> str:
     return found if _TYPE.fullmatch(found) else "application/octet-stream"
 
 
-def safe_headers(media_type: str) -> dict[str, str]:
+def safe_headers(media_type: str, name: str) -> dict[str, str]:
     """Headers that keep a browser from running it on our origin (S-20, S-60): what is no picture, film or PDF is to be
-    saved, not shown."""
+    saved, not shown. Under `name`, a UID, with the ending of its type."""
+    ending = _ENDINGS.get(media_type, "") or mimetypes.guess_extension(media_type) or ".bin"
+    file = f'filename="{name}{ending}"'
     if _SHOWN.fullmatch(media_type):
-        return {"Content-Disposition": "inline"}
-    return {"Content-Disposition": "attachment", "Content-Security-Policy": "default-src 'none'; sandbox"}
+        return {"Content-Disposition": f"inline; {file}"}
+    return {"Content-Disposition": f"attachment; {file}", "Content-Security-Policy": "default-src 'none'; sandbox"}

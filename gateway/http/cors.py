@@ -13,7 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 ALLOWED_HEADERS = (
-    "Authorization, Accept, Content-Type, Range, If-None-Match, If-Range, X-Requested-With, X-Request-Id, traceparent"
+    "Authorization, Accept, Content-Type, Range, If-Match, If-None-Match, If-Modified-Since, If-Range, "
+    "X-Requested-With, X-Request-Id, traceparent"
 )
 EXPOSED_HEADERS = (
     "Content-Type, Content-Length, Content-Range, Content-Location, Content-Encoding, Accept-Ranges, ETag, "
