@@ -29,7 +29,7 @@ from gateway.dimse.report import Reports
 from gateway.dimse.server import DimseServer
 from gateway.errors import GatewayError
 from gateway.forwarding import Feed, is_web
-from gateway.http import changes, documentation, health, integrity, permission, queue
+from gateway.http import changes, credentials, documentation, health, integrity, permission, queue
 from gateway.http.protocol import Protocol
 from gateway.integrity import Scrubber
 from gateway.logs import get_logger
@@ -50,6 +50,8 @@ log = get_logger("app")
 
 COLLECT_EVERY = 60.0
 SWEEP_EVERY = 24 * 3600.0
+CREDENTIALS_KEPT = 90 * SWEEP_EVERY
+"""Seconds for which credentials that ended are still listed."""
 WARM_AFTER = 3.0
 """Seconds after the start when decoders are started that no request has needed yet."""
 FILES = 4096
@@ -199,8 +201,10 @@ class Gateway:
             *queue.routes(self._archive, self._settings),
             *integrity.routes(self._archive),
             *changes.routes(self._archive),
+            *credentials.routes(self._archive, self._settings),
             *documentation.routes(
-                [*DICOMWEB, queue.SERVICE, changes.SERVICE, integrity.SERVICE, health.SERVICE], gantry_version()
+                [*DICOMWEB, queue.SERVICE, changes.SERVICE, credentials.SERVICE, integrity.SERVICE, health.SERVICE],
+                gantry_version(),
             ),
             *permission.for_everybody(ui_routes(aet=self._settings.aet, dimse_port=dimse_port)),
         ]
@@ -226,6 +230,7 @@ class Gateway:
                     metrics.ORPHANS_REMOVED.inc(self._archive.sweep())
                     self._archive.objects.tidy()
                     self._archive.derived.tidy(self._settings.delete_delay)
+                    self._archive.index.expire_credentials(time.time() - CREDENTIALS_KEPT)
                     swept = time.monotonic()
             except (StorageError, GatewayError) as error:
                 log.warning("housekeeping", error=type(error).__name__)

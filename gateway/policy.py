@@ -24,7 +24,7 @@ NEWER = "newer_than_days"
 """The key of a study pattern that is about the age of the study instead of an attribute."""
 
 _CLAIM = re.compile(r"\{([A-Za-z0-9_.:/-]+)\}")
-_PLAIN = re.compile(r"dicom\.(search|read|store|delete|admin|monitor)")
+_PLAIN = re.compile(r"dicom\.(search|read|store|delete|share|admin|monitor)")
 _SMART = re.compile(r"(patient|user|system)/(?:ImagingStudy|\*)\.(read|write|\*|c?r?u?d?s?)")
 _LETTERS = {
     "c": (Action.STORE,),
@@ -58,7 +58,7 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    may: frozenset[Action] = Field(description="Actions: search, read, store, delete, admin, monitor.")
+    may: frozenset[Action] = Field(description="Actions: search, read, store, delete, share, admin, monitor.")
     studies: Annotated[tuple[Pattern, ...], BeforeValidator(_patterns)] = Field(
         (), description="Patterns of studies, by attributes of the index; empty: all studies."
     )

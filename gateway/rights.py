@@ -15,12 +15,13 @@ from storage.query import Within
 
 
 class Action(Enum):
-    """What can be permitted. READ covers instances, metadata, frames, bulk data and pictures."""
+    """What can be permitted. READ covers instances, metadata, frames, bulk data and pictures; SHARE is making links."""
 
     SEARCH = "search"
     READ = "read"
     STORE = "store"
     DELETE = "delete"
+    SHARE = "share"
     ADMIN = "admin"
     MONITOR = "monitor"
 

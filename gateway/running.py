@@ -67,15 +67,25 @@ class Running:
         raise _refusal(answer)
 
 
-def ask(http_url: str, token: str | None, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """What the running gateway answers to GET, or with a `body` to POST. Raises BadRequest, NotFound, Unavailable."""
+def ask(
+    http_url: str, token: str | None, path: str, body: Mapping[str, Any] | None = None, method: str = ""
+) -> dict[str, Any]:
+    """What the running gateway answers to GET, or with a `body` to POST, or another method.
+
+    Raises BadRequest, NotFound, Unavailable.
+    """
     headers = {"Accept": "application/json", "Content-Type": "application/json"}
     if token:
         headers["Authorization"] = f"Bearer {token}"
     data = None if body is None else json.dumps(body)
     try:
         answer = urllib3.request(
-            "GET" if body is None else "POST", http_url + path, body=data, headers=headers, timeout=60, retries=False
+            method or ("GET" if body is None else "POST"),
+            http_url + path,
+            body=data,
+            headers=headers,
+            timeout=60,
+            retries=False,
         )
     except urllib3.exceptions.HTTPError as error:
         raise Unavailable("the running gateway does not answer") from error
@@ -83,7 +93,7 @@ def ask(http_url: str, token: str | None, path: str, body: Mapping[str, Any] | N
         found: dict[str, Any] = json.loads(answer.data)
     except ValueError:
         found = {}
-    if answer.status == 200:
+    if answer.status in (200, 201, 204):
         return found
     detail = str(found.get("detail", f"the running gateway answered {answer.status}"))
     if answer.status == 400:

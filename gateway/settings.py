@@ -133,6 +133,7 @@ class Settings(BaseSettings):
     oidc: Oidc | None = Field(None, description="The OpenID provider whose tokens are taken ([oidc] in the TOML file).")
     api_keys: bool = Field(False, description="Take API keys that `gantry token create` makes; without one: 401.")
     basic_auth: bool = Field(False, description="Take names and passwords of `gantry user create`, by HTTP Basic.")
+    link_days: float = Field(7.0, gt=0, le=366, description="Days for which a link to a study lasts at most.")
     roles: tuple[Role, ...] = Field((), description="Who may do what with which studies ([[roles]] in the TOML file).")
     insecure: bool = Field(False, description="Allow listening beyond loopback without authentication.")
     calling_aets: Annotated[tuple[str, ...], NoDecode] = Field(

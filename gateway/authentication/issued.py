@@ -62,8 +62,8 @@ class Issued:
         return new
 
     def bearer(self, text: str) -> tuple[Who, float]:
-        """Who shows the secret of an API key or a session, and for how many seconds more. Raises Unauthenticated."""
-        return self._who(self._checked(text, (KEY, SESSION)))
+        """Who shows the secret of a key, session or link, and for how many seconds more. Raises Unauthenticated."""
+        return self._who(self._checked(text, (KEY, SESSION, LINK)))
 
     def link(self, text: str) -> Who:
         """Who shows the secret of a link. Raises Unauthenticated, Unavailable."""

@@ -71,6 +71,7 @@ def _operation(service: Service, path: str, operation: Operation) -> dict[str, o
         "tags": [service.title],
         "summary": operation.text,
         "description": _permission(operation),
+        "x-permission": None if operation.needs is None else operation.needs.value,
         "parameters": [*in_path, *query, *([_ANY_QUERY] if operation.any_query else [])],
         "responses": {str(status): _response(status, operation) for status in statuses},
     }

@@ -58,18 +58,18 @@ def routes(archive: Archive, settings: Settings) -> list[BaseRoute]:
         counts = await run_in_threadpool(index.task_counts)
         tasks = await run_in_threadpool(index.tasks, after=int(after), limit=PAGE)
         numbers = [{"kind": kind, "state": state, "count": count} for (kind, state), count in sorted(counts.items())]
-        return _json({"counts": numbers, "tasks": [shown(task) for task in tasks]})
+        return json_answer({"counts": numbers, "tasks": [shown(task) for task in tasks]})
 
     async def retried(request: Request) -> Response:
-        ids = _ids(await _body(request))
-        return _json({"count": await run_in_threadpool(index.retry_tasks, ids, time.time())})
+        ids = _ids(await body_of(request))
+        return json_answer({"count": await run_in_threadpool(index.retry_tasks, ids, time.time())})
 
     async def dropped(request: Request) -> Response:
-        ids = _ids(await _body(request))
-        return _json({"count": await run_in_threadpool(index.drop_tasks, ids)})
+        ids = _ids(await body_of(request))
+        return json_answer({"count": await run_in_threadpool(index.drop_tasks, ids)})
 
     async def sent(request: Request) -> Response:
-        body = await _body(request)
+        body = await body_of(request)
         study_uid, series_uid, sop_uid = (_uid(body, name) for name in ("study", "series", "instance"))
         if not isinstance(to := body.get("to"), str):
             raise BadRequest("to", "to is missing")
@@ -77,7 +77,7 @@ def routes(archive: Archive, settings: Settings) -> list[BaseRoute]:
             raise BadRequest("study", "study is missing")
         caller = caller_of(request.scope)
         count = await run_in_threadpool(send, archive, settings, caller, to, study_uid, series_uid, sop_uid)
-        return _json({"count": count})
+        return json_answer({"count": count})
 
     return [
         Route("/queue", needing(Action.ADMIN, listed)),
@@ -101,7 +101,7 @@ def shown(task: Task) -> dict[str, Any]:
     }
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def body_of(request: Request) -> dict[str, Any]:
     """The JSON object of a request. A page of another origin cannot send one unasked, as it can a form."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
         raise Failure(415, "unsupported_media_type", "The body has to be application/json.")
@@ -138,5 +138,6 @@ def _uid(body: dict[str, Any], name: str) -> str | None:
     return uid
 
 
-def _json(body: object) -> Response:
-    return Response(orjson.dumps(body), media_type=JSON, headers={"Cache-Control": "no-store"})
+def json_answer(body: object, status: int = 200) -> Response:
+    """An answer that nobody may keep."""
+    return Response(orjson.dumps(body), status, {"Cache-Control": "no-store"}, JSON)
