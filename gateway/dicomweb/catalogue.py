@@ -98,7 +98,16 @@ def _metadata(name: str) -> Operation:
 
 def _rendered(name: str) -> Operation:
     texts = ("text/html", "text/plain", "text/xml", "image/svg+xml")
-    whole = (*texts, *(related(one) for one in texts), "application/pdf", "video/mp4", "video/mpeg", "video/H265")
+    whole = (
+        *texts,
+        *(related(one) for one in texts),
+        "application/pdf",
+        "video/mp4",
+        "video/mpeg",
+        "video/mp2t",
+        "video/h264",
+        "video/h265",
+    )
     types = (*_PICTURES, "image/webp", *(related(one) for one in _PICTURES), *(() if name == "frames" else whole))
     text = (
         "Retrieve a picture of it, or (multipart) one of each frame; reports as text, documents and videos as stored."

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from gateway import render, retrieve
 from gateway.blob import Blob
 from gateway.caller import Caller
-from gateway.dicomweb import offers
 from gateway.dicomweb.safety import safe_type
 from gateway.render import Picture, View, others
 from gateway.render.kinds import Kind, kind_of
 from gateway.render.presentation import Region, members, through
+from gateway.render.video import video, video_types
 from storage.archive import Archive
 from storage.records import Located
 
 ENCAPSULATED_DOCUMENT = "00420011"
-PIXEL_DATA = "7FE00010"
 TEXT_TYPES = tuple(others.WRITERS)
 DRAWN_TYPES = ("image/png", others.SVG, *(name for name in render.FORMATS if name != "image/png"))
 """Of waveforms: sharp lines first."""
@@ -71,7 +70,7 @@ def stated(archive: Archive, caller: Caller, state: Located) -> tuple[list[Unit]
 def types_of(archive: Archive, located: Located, kind: Kind) -> tuple[str, ...]:
     """Media types of the instance as a whole, the default first."""
     if kind is Kind.VIDEO:
-        return (video_type(archive, located),)
+        return video_types(archive, located)
     if kind is Kind.DOCUMENT:
         return (safe_type(retrieve.bulk(archive, located, ENCAPSULATED_DOCUMENT).media_type),)
     if kind is Kind.REPORT:
@@ -79,11 +78,6 @@ def types_of(archive: Archive, located: Located, kind: Kind) -> tuple[str, ...]:
     if kind is Kind.WAVEFORM:
         return DRAWN_TYPES
     return PICTURE_TYPES if kind is Kind.FRAMES else ()
-
-
-def video_type(archive: Archive, located: Located) -> str:
-    """The media type of a stored video."""
-    return offers.BULK_TYPES[located.transfer_syntax_uid][0]
 
 
 def picture_of(archive: Archive, unit: Unit, view: View, media_type: str) -> Picture:
@@ -99,8 +93,10 @@ def body_of(archive: Archive, unit: Unit, view: View, media_type: str) -> bytes 
     located, kind = unit.located, kind_of(unit.located)
     if unit.frame is not None:
         return picture_of(archive, unit, view, media_type).data
-    if kind in (Kind.VIDEO, Kind.DOCUMENT):
-        return retrieve.bulk(archive, located, PIXEL_DATA if kind is Kind.VIDEO else ENCAPSULATED_DOCUMENT).blob
+    if kind is Kind.VIDEO:
+        return video(archive, located, media_type)
+    if kind is Kind.DOCUMENT:
+        return retrieve.bulk(archive, located, ENCAPSULATED_DOCUMENT).blob
     if kind is Kind.REPORT:
         return others.report(archive, located, media_type)
     return others.waveform(archive, located, view, media_type).data

@@ -6,8 +6,15 @@ import mimetypes
 import re
 
 _TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}")
-_ENDINGS = {"video/mpeg": ".mpg", "video/mp4": ".mp4", "video/h265": ".h265", "application/pdf": ".pdf"}
-_SHOWN = re.compile(r"application/pdf|video/(mp4|mpeg|h265)|image/(jpeg|png|gif|jp2|jxl|webp)|model/[a-z+-]+")
+_ENDINGS = {
+    "application/pdf": ".pdf",
+    "video/h264": ".h264",
+    "video/h265": ".h265",
+    "video/mp2t": ".ts",
+    "video/mp4": ".mp4",
+    "video/mpeg": ".mpg",
+}
+_SHOWN = re.compile(r"application/pdf|video/(mp4|mpeg|mp2t|h264|h265)|image/(jpeg|png|gif|jp2|jxl|webp)|model/[a-z+-]+")
 
 
 def safe_type(claimed: str) -> str:

@@ -27,11 +27,15 @@ def durations_of(header: Header, count: int) -> list[int]:
     if len(vector) == count and count > 1:
         # Each value is the time since the frame before; the last frame stays as long as the one before it.
         return [_bounded(value) for value in [*vector[1:], vector[-1]]]
+    rate = rate_of(header)
+    return [_bounded(1000.0 / rate if rate is not None else float(_DEFAULT))] * count
+
+
+def rate_of(header: Header) -> float | None:
+    """Frames per second: Frame Time, else Recommended Display Frame Rate or Cine Rate (PS3.3 C.7.6.5)."""
     time = header.float(_FRAME_TIME)
-    if not time:
-        rate = header.float(_DISPLAY_RATE) or header.float(_CINE_RATE)
-        time = 1000.0 / rate if rate and rate > 0 else float(_DEFAULT)
-    return [_bounded(time)] * count
+    rate = 1000.0 / time if time else header.float(_DISPLAY_RATE) or header.float(_CINE_RATE)
+    return rate if rate is not None and 0.01 <= rate <= 1000 else None
 
 
 def _bounded(milliseconds: float) -> int:
