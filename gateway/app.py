@@ -206,7 +206,7 @@ class Gateway:
                 [*DICOMWEB, queue.SERVICE, changes.SERVICE, credentials.SERVICE, integrity.SERVICE, health.SERVICE],
                 gantry_version(),
             ),
-            *permission.for_everybody(ui_routes(aet=self._settings.aet, dimse_port=dimse_port)),
+            *permission.for_everybody(ui_routes(self._settings.data, aet=self._settings.aet, dimse_port=dimse_port)),
         ]
         permission.check(routes)
         return http.middleware(Router(routes, redirect_slashes=False), self._settings, self._authentication)

@@ -22,6 +22,7 @@ from gateway.commands import fail as _fail
 from gateway.commands import settings_from as _load
 from gateway.commands.access import token_app, user_app
 from gateway.commands.index import index_app
+from gateway.commands.viewer import viewer_app
 from storage.errors import IndexBusy
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ app.add_typer(token_app, name="token")
 app.add_typer(user_app, name="user")
 queue_app = typer.Typer(help="Look at the tasks that wait: forwarding, reports, notifications.", no_args_is_help=True)
 app.add_typer(queue_app, name="queue")
+app.add_typer(viewer_app, name="viewer")
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from gateway.policy import Policy, Who
 from gateway.rights import EVERYTHING, NOTHING
 
 REALM = "gantry"
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/favicon.ico", "/openapi.json", "/docs"})
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/favicon.ico", "/openapi.json", "/docs", "/viewer"})
 """Answered without credentials: probes and the description of the API, which tell no data, and the page itself, which
 asks for the token."""
 OPEN_PREFIXES = ("/static/", "/viewer/")

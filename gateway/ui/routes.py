@@ -12,12 +12,16 @@ from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+
+from gateway import ohif
+from gateway.ui import viewer
 
 MEDIA_TYPES = MappingProxyType(
     {
@@ -82,17 +86,19 @@ class PageFile:
         return Response(self.body, headers={**headers, "Content-Type": self.media_type})
 
 
-def routes(*, aet: str = "GANTRY", dimse_port: int = 11112) -> list[BaseRoute]:
-    """`/` and `/static/...`.
+def routes(data: Path, *, aet: str = "GANTRY", dimse_port: int = 11112) -> list[BaseRoute]:
+    """`/` and `/static/...`, and `/viewer/...` from the data folder.
 
     `aet` and `dimse_port` are where the gateway takes C-STORE: the page tells them to a visitor who has no study yet.
     """
     folder = files(__package__) / "static"
-    page = PageFile.of(_filled(folder / "index.html", aet, dimse_port), ".html")
+    template = folder / "index.html"
+    # With a link to OHIF and without: it can be installed while the gateway runs.
+    pages = [PageFile.of(_filled(template, aet, dimse_port, link), ".html") for link in ("", ohif.ROOT.lstrip("/"))]
     static = dict(_below(folder, ""))
 
     async def index(request: Request) -> Response:
-        return page.answer(request)
+        return pages[await run_in_threadpool(ohif.installed, data)].answer(request)
 
     async def static_file(request: Request) -> Response:
         found = static.get(request.path_params["name"])
@@ -107,6 +113,7 @@ def routes(*, aet: str = "GANTRY", dimse_port: int = 11112) -> list[BaseRoute]:
         Route("/", index, name="page"),
         Route("/favicon.ico", favicon),
         Route("/static/{name:path}", static_file, name="static"),
+        *viewer.routes(data),
     ]
 
 
@@ -120,8 +127,6 @@ def _below(folder: Traversable, prefix: str) -> Iterator[tuple[str, PageFile]]:
             yield name, PageFile.of(entry.read_bytes(), PurePosixPath(name).suffix)
 
 
-def _filled(template: Traversable, aet: str, dimse_port: int) -> bytes:
-    text = template.read_text("utf-8")
-    return (
-        text.replace("{{aet}}", escape(aet)).replace("{{dimse_port}}", str(dimse_port)).replace("{{ohif}}", "").encode()
-    )
+def _filled(template: Traversable, aet: str, dimse_port: int, link: str) -> bytes:
+    text = template.read_text("utf-8").replace("{{ohif}}", link)
+    return text.replace("{{aet}}", escape(aet)).replace("{{dimse_port}}", str(dimse_port)).encode()
