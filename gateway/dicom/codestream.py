@@ -18,6 +18,7 @@ MAX_BOXES = 256
 """Most boxes or marker segments looked at before the image header."""
 
 _JP2_SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
+_JPEG_PROFILE = b"ICC_PROFILE\0"
 _JXL_SIGNATURE = b"\x00\x00\x00\x0cJXL \r\n\x87\n"
 
 
@@ -95,6 +96,20 @@ def _segments(data: bytes | memoryview) -> Iterator[tuple[int, bytes]]:
         length = int.from_bytes(data[position + 2 : position + 4], "big")
         yield marker, bytes(data[position + 4 : position + 2 + length])
         position += 2 + length
+
+
+def jpeg_profile(data: bytes | memoryview) -> bytes | None:
+    """The ICC profile in the APP2 segments of a JPEG codestream (ICC.1 B.4), unchecked; None where there is none."""
+    if bytes(data[:2]) != b"\xff\xd8":
+        return None
+    chunks: dict[int, bytes] = {}
+    count = 0
+    for marker, segment in _segments(data):
+        if marker == 0xE2 and segment.startswith(_JPEG_PROFILE) and len(segment) > len(_JPEG_PROFILE) + 2:
+            number, count = segment[len(_JPEG_PROFILE)], segment[len(_JPEG_PROFILE) + 1]
+            chunks[number] = segment[len(_JPEG_PROFILE) + 2 :]
+    whole = bool(chunks) and sorted(chunks) == list(range(1, count + 1))
+    return b"".join(chunks[number] for number in sorted(chunks)) if whole else None
 
 
 def read_jpeg_2000(data: bytes | memoryview) -> Codestream:

@@ -53,7 +53,7 @@ def draw(header: Header, data: bytes, frame: int, view: View, media_type: str) -
     annotate(shown.image, header, frame, view, shown.window, media_type)
     image, profile = shown.image, None
     if view.profile != "no":
-        own = None if image.mode == "L" else source_of(header, frame)
+        own = None if image.mode == "L" else source_of(header, frame, data)
         image, profile = with_profile(image, own, view.profile)
     return Picture(
         encode(image, media_type, view.quality, profile), media_type, image.width, image.height, shown.window

@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image, ImageCms
 
 from gateway import isolated
+from gateway.dicom.codestream import jpeg_profile
 from gateway.dicom.header import Header
 from gateway.dicom.view import View as Values
 from gateway.errors import NotRenderable
@@ -61,8 +62,11 @@ def load_profiles(header: Header, read: Callable[[int, int], bytes]) -> None:
             element.value = read(element.offset, element.length)
 
 
-def source_of(header: Header, frame: int) -> bytes | None:
-    """The ICC profile of a frame's colours (IMG-19): of its optical path, else of the image; None where it has none."""
+def source_of(header: Header, frame: int, data: bytes = b"") -> bytes | None:
+    """The ICC profile of a frame's colours (IMG-19); None where it has none.
+
+    That of its optical path, else of the image, else of the frame's JPEG codestream, if `data` is one.
+    """
     paths = header.sequence(_OPTICAL_PATHS)
     named = group(header, frame, _PATH_OF_FRAME)
     wanted = named.text(_PATH_ID) if named is not None else None
@@ -72,7 +76,8 @@ def source_of(header: Header, frame: int) -> bytes | None:
         element = place.find(_ICC_PROFILE)
         if element is not None and element.value:
             return _checked(element.value)
-    return None
+    inside = jpeg_profile(data)
+    return None if inside is None else _checked(inside)
 
 
 def _checked(data: bytes) -> bytes | None:

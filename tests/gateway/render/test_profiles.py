@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from io import BytesIO
 from typing import Any
 
@@ -9,13 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 from pydicom.dataset import Dataset
+from pydicom.uid import JPEGBaseline8Bit
 
 from gateway.errors import BadRequest, NotRenderable
 from gateway.render import Picture, View, draw
 from gateway.render.profiles import well_known
 from tests.gateway.dicom.opened import opened
 from tests.gateway.render.pictures import row_of
-from tests.parts.datasets import color, pixels, sequence_item
+from tests.parts.datasets import color, encapsulated, pixels, sequence_item
 
 SRGB, ADOBE, ROMM = (well_known(name) for name in ("srgb", "adobergb", "rommrgb"))
 RED = np.array([[[255, 0, 0], [128, 128, 128], [0, 0, 255], [0, 0, 0]]], np.uint8)
@@ -96,6 +98,31 @@ def test_the_profile_of_the_optical_path_goes_before_that_of_the_image() -> None
     named = sequence_item(OpticalPathIdentificationSequence=[sequence_item(OpticalPathIdentifier="2")])
     ds.PerFrameFunctionalGroupsSequence = [named]
     assert embedded(drawn(ds, "yes")) == ADOBE
+
+
+def test_a_profile_inside_a_jpeg_codestream() -> None:
+    """RP-06: of several APP2 chunks; the image's own goes before it, and a chunk that is missing makes it none."""
+    padded = ROMM[:128] + ROMM[128:] + bytes(70_000)
+    long = len(padded).to_bytes(4, "big") + padded[4:]
+    out = BytesIO()
+    Image.fromarray(np.repeat(RED, 8, 0).repeat(8, 1)).save(out, "JPEG", quality=95, subsampling=0, icc_profile=long)
+    ds = image()
+    ds.Rows, ds.Columns = 8, 32
+    frame = out.getvalue()
+    assert frame.count(b"ICC_PROFILE\0") == 2
+
+    def shown(codestream: bytes, **values: Any) -> bytes | None:
+        one = deepcopy(ds)
+        for keyword, value in values.items():
+            setattr(one, keyword, value)
+        encapsulated(one, [codestream], photometric="YBR_FULL")
+        opened_one = opened(one, JPEGBaseline8Bit)
+        return embedded(draw(opened_one.header, opened_one.frame(), 1, View(profile="yes"), "image/png"))
+
+    assert shown(frame) == long
+    assert shown(frame, ICCProfile=ADOBE) == ADOBE
+    second = frame.index(b"ICC_PROFILE\0", frame.index(b"ICC_PROFILE\0") + 1)
+    assert shown(frame[:second] + b"X" + frame[second + 1 :]) == SRGB
 
 
 @pytest.mark.parametrize(
