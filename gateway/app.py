@@ -8,7 +8,9 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 
@@ -25,8 +27,9 @@ from gateway.dicomweb.routes import routes as dicomweb_routes
 from gateway.dicomweb.routes import uri_routes
 from gateway.dimse.delivery import Deliveries
 from gateway.dimse.notification import Notifications
+from gateway.dimse.places import Seat
 from gateway.dimse.report import Reports
-from gateway.dimse.server import DimseServer
+from gateway.dimse.server import DimseServer, bind_both
 from gateway.errors import GatewayError
 from gateway.forwarding import Feed, is_web
 from gateway.http import changes, credentials, documentation, health, integrity, permission, queue
@@ -67,8 +70,8 @@ def gantry_version() -> str:
         return "0+unknown"
 
 
-def open_from(settings: Settings) -> Archive:
-    """The archive that the settings name. Raises BadSettings, StorageError."""
+def open_from(settings: Settings, *, beside: bool = False) -> Archive:
+    """The archive that the settings name; `beside` another process of ours. Raises BadSettings, StorageError."""
     try:
         return open_archive(
             settings.objects_url,
@@ -79,8 +82,9 @@ def open_from(settings: Settings) -> Archive:
             replace=settings.duplicates == "replace",
             delete_delay=settings.delete_delay,
             reserve=settings.spool_reserve,
-            budget=settings.max_spooled_bytes,
+            budget=settings.max_spooled_bytes // settings.workers,
             derived_max_bytes=settings.derived_max_bytes,
+            beside=beside,
         )
     except ValueError as error:
         raise BadSettings(f"objects or index: {error}") from error
@@ -91,17 +95,20 @@ def serve(settings: Settings) -> None:
 
     Prints one line on standard output once both listeners accept. Raises BadSettings, StorageError.
     """
+    with prepared(settings) as archive:
+        Gateway(archive, settings).run()
+
+
+@contextmanager
+def prepared(settings: Settings) -> Iterator[Archive]:
+    """The archive to be served, with all that can be wrong looked at first. Raises BadSettings, StorageError."""
     check_exposure(settings)
     Coercer.of(settings)  # says what is wrong with its rules before anything is opened
     _allow_files(settings)
-    isolated.configure(isolated.Limits(settings.decoders or None, settings.decoder_memory, settings.decoder_seconds))
-    archive = open_from(settings)
-    try:
+    with closing(open_from(settings)) as archive:
         if archive.index.note(PENDING) is not None:
             raise RebuildPending("the index does not know all stored objects; run `gantry index rebuild` first")
-        Gateway(archive, settings).run()
-    finally:
-        archive.close()
+        yield archive
 
 
 def _allow_files(settings: Settings) -> None:
@@ -115,14 +122,52 @@ def _allow_files(settings: Settings) -> None:
         log.warning("few_open_files", allowed=allowed, wanted=wanted)
 
 
-class Gateway:
-    """Both listeners and the housekeeping over one archive."""
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """What a gateway listens on."""
 
-    def __init__(self, archive: Archive, settings: Settings) -> None:
+    http: socket.socket
+    dimse: socket.socket
+    dimse_tls: socket.socket | None = None
+
+
+def new_secret() -> str:
+    """A secret for commands on this machine."""
+    return secrets.token_urlsafe(32)
+
+
+def listen(settings: Settings) -> Sockets:
+    """Listen on the addresses of the settings. Raises BadSettings."""
+    http = _listen(settings.http)
+    try:
+        return Sockets(http, *bind_both(settings))
+    except BadSettings:
+        http.close()
+        raise
+
+
+class Gateway:
+    """Both listeners and the housekeeping over one archive.
+
+    Where several processes serve, `sockets` and `local`, the secret of commands on this machine, are those that they
+    share; `seat` says which of them this is, and the first does what is to be done once.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        settings: Settings,
+        sockets: Sockets | None = None,
+        seat: Seat | None = None,
+        local: str = "",
+    ) -> None:
         self._archive = archive
         self._settings = settings
+        self._sockets = sockets
+        self._seat = seat
+        self._leads = seat is None or seat.number == 0
         self._stopping = threading.Event()
-        self._local = secrets.token_urlsafe(32)
+        self._local = local or new_secret()
         self._authentication = Authentication(settings, archive, self._local)
 
     def run(self) -> None:
@@ -130,11 +175,16 @@ class Gateway:
         # uvicorn raises the signal again once it is done; these handlers let the process go on to its clean end
         signal.signal(signal.SIGTERM, _ignore)
         signal.signal(signal.SIGINT, _ignore)
-        metrics.SPOOLED_BYTES.set_function(lambda: self._archive.spool.in_flight)
-        feed = Feed(self._archive, self._settings)
-        feed.start()
-        webhooks = WebhookFeed(self._archive, self._settings)
-        webhooks.start()
+        self._count_spooled()
+        isolated.configure(
+            isolated.Limits(
+                self._settings.decoders or None, self._settings.decoder_memory, self._settings.decoder_seconds
+            )
+        )
+        feed, webhooks = Feed(self._archive, self._settings), WebhookFeed(self._archive, self._settings)
+        if self._leads:
+            feed.start()
+            webhooks.start()
 
         def advance() -> None:
             feed.advance()
@@ -143,14 +193,10 @@ class Gateway:
         workers = Workers(self._archive, handlers(self._archive, self._settings), advance)
         thumbnails = Thumbnails(self._archive, self._settings)
         bundler = Warmer(self._archive)
-        listener = _listen(self._settings.http)
-        try:
-            dimse = DimseServer(self._archive, self._settings, authentication=self._authentication)
-            host, port = dimse.start()
-        except BadSettings:
-            listener.close()
-            raise
-        url = f"http://{_shown(listener)}"
+        sockets = self._sockets or listen(self._settings)
+        dimse = DimseServer(self._archive, self._settings, authentication=self._authentication, seat=self._seat)
+        host, port = dimse.start((sockets.dimse, sockets.dimse_tls))
+        url = f"http://{_shown(sockets.http)}"
         stopper = threading.Thread(target=self._stop_dimse, args=(dimse,), name="stop-dimse", daemon=True)
         keeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
         scrubber = Scrubber(self._archive, self._settings.scrub_days, self._settings.scrub_rate)
@@ -163,27 +209,29 @@ class Gateway:
         signal.signal(signal.SIGHUP, lambda _signal, _frame: dimse.reload_soon())
 
         def started() -> None:
-            running.announce(self._settings.data, url, self._local)
+            if self._leads:
+                running.announce(self._settings.data, url, self._local)
+                keeper.start()
+                scrub.start()
+                workers.start()
+                thumbnails.start()
+                bundler.start()
             print(ready, flush=True)
             log.info("ready", http=url, dimse=f"{host}:{port}")
             stopper.start()
-            keeper.start()
-            scrub.start()
-            workers.start()
-            thumbnails.start()
-            bundler.start()
             warmer.start()
 
         server = _Server(_config(self._app(port), self._settings), started, self._stopping.set)
         try:
-            server.run(sockets=[listener])
+            server.run(sockets=[sockets.http])
         finally:
-            running.withdraw(self._settings.data)
             self._stopping.set()
             warmer.cancel()
-            thumbnails.stop()
-            workers.stop(self._settings.grace)
-            bundler.stop(self._settings.grace)
+            if self._leads:
+                running.withdraw(self._settings.data)
+                thumbnails.stop()
+                workers.stop(self._settings.grace)
+                bundler.stop(self._settings.grace)
             if stopper.is_alive():
                 stopper.join(self._settings.grace + 5)
             log.info("stopped")
@@ -195,7 +243,7 @@ class Gateway:
             ("stopping", self._check_stopping),
         ]
         routes: list[BaseRoute] = [
-            *health.routes(checks, partial=[("spool", self._archive.spool.check)]),
+            *health.routes(checks, partial=[("spool", self._archive.spool.check)], registry=metrics.registry()),
             Mount("/dicomweb", routes=dicomweb_routes(self._archive, self._settings)),
             *uri_routes(self._archive, self._settings),
             *queue.routes(self._archive, self._settings),
@@ -210,6 +258,19 @@ class Gateway:
         ]
         permission.check(routes)
         return http.middleware(Router(routes, redirect_slashes=False), self._settings, self._authentication)
+
+    def _count_spooled(self) -> None:
+        """Have `/metrics` show what is being received: asked for then, or where processes add up, told every second."""
+        spool = self._archive.spool
+        if self._seat is None:
+            metrics.SPOOLED_BYTES.set_function(lambda: spool.in_flight)
+            return
+
+        def tell() -> None:
+            while not self._stopping.wait(1.0):
+                metrics.SPOOLED_BYTES.set(spool.in_flight)
+
+        threading.Thread(target=tell, name="spooled", daemon=True).start()
 
     def _check_stopping(self) -> None:
         if self._stopping.is_set():

@@ -70,7 +70,9 @@ def serve(
     aet: Annotated[str | None, typer.Option("--aet", help="AE title of this gateway (default GANTRY).")] = None,
     objects: Objects = None,
     index: IndexUrl = None,
-    workers: Annotated[int | None, typer.Option("--workers", help="Processes that serve (1).")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Processes that serve, on the same sockets (1).")
+    ] = None,
     config: Config = None,
     insecure: Annotated[
         bool | None, typer.Option("--insecure", help="Listen beyond loopback without authentication.")
@@ -80,9 +82,21 @@ def serve(
     flags = {"data": data, "http": http, "dimse": dimse, "aet": aet, "objects": objects, "index": index}
     with _exit_codes():
         settings = _load({**flags, "workers": workers, "insecure": insecure}, config)
-        from gateway.app import serve as run
+        if settings.workers > 1:
+            from gateway.processes import serve as run
+        else:
+            from gateway.app import serve as run
 
         run(settings)
+
+
+@app.command("worker", hidden=True)
+def worker() -> None:
+    """Be one of the processes of `gantry serve --workers`, which starts them itself."""
+    with _exit_codes():
+        from gateway.processes import work
+
+        work()
 
 
 @app.command("import")

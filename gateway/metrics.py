@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+import os
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, multiprocess
+
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+"""Environment variable with the folder by which processes add up what they count; the library reads it as it loads."""
+
+
+def registry() -> CollectorRegistry:
+    """What `/metrics` shows: of this process, or of all that share a folder."""
+    if not os.environ.get(SHARED):
+        return REGISTRY
+    added = CollectorRegistry()
+    multiprocess.MultiProcessCollector(added)  # type: ignore[no-untyped-call]
+    return added
+
+
+def ended(pid: int, folder: str) -> None:
+    """Of a process that has ended, count no more what it had open."""
+    multiprocess.mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]
+
 
 STORES = Counter("gantry_stores", "Instances offered for storing, by door and outcome.", ("door", "outcome"))
 STORED_BYTES = Counter("gantry_stored_bytes", "Bytes of stored Part 10 files.", ("door",))
@@ -13,11 +33,13 @@ REQUEST_SECONDS = Histogram(
     ("route",),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-OPEN_REQUESTS = Gauge("gantry_http_open_requests", "HTTP requests being answered now.")
+OPEN_REQUESTS = Gauge("gantry_http_open_requests", "HTTP requests being answered now.", multiprocess_mode="livesum")
 ASSOCIATIONS = Counter("gantry_associations", "DICOM associations, by how they ended.", ("outcome",))
-OPEN_ASSOCIATIONS = Gauge("gantry_open_associations", "DICOM associations open now.")
+OPEN_ASSOCIATIONS = Gauge("gantry_open_associations", "DICOM associations open now.", multiprocess_mode="livesum")
 CERTIFICATE_EXPIRY = Gauge(
-    "gantry_certificate_expiry_seconds", "When the certificate of the DIMSE listener expires, in Unix time."
+    "gantry_certificate_expiry_seconds",
+    "When the certificate of the DIMSE listener expires, in Unix time.",
+    multiprocess_mode="livemin",
 )
 OPERATIONS = Counter("gantry_dimse_operations", "DIMSE operations, by command and status class.", ("command", "status"))
 OPERATION_SECONDS = Histogram(
@@ -26,7 +48,12 @@ OPERATION_SECONDS = Histogram(
     ("command",),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-TASKS = Gauge("gantry_tasks", "Tasks in the queue: forwarding, reports, notifications.", ("kind", "state"))
+TASKS = Gauge(
+    "gantry_tasks",
+    "Tasks in the queue: forwarding, reports, notifications.",
+    ("kind", "state"),
+    multiprocess_mode="livemostrecent",
+)
 TASKS_DONE = Counter("gantry_tasks_done", "Attempts at tasks, by kind and outcome.", ("kind", "outcome"))
 GARBAGE_COLLECTED = Counter("gantry_garbage_collected", "Objects of deleted or superseded instances removed.")
 ORPHANS_REMOVED = Counter("gantry_orphans_removed", "Objects removed that nothing named.")
@@ -34,10 +61,16 @@ RENDITIONS_MADE = Counter("gantry_renditions_made", "Renditions made because non
 DECODERS_KILLED = Counter(
     "gantry_decoder_killed", "Decoder processes stopped or dead, by reason: oom, cpu, timeout, crash.", ("reason",)
 )
-SPOOLED_BYTES = Gauge("gantry_spooled_bytes", "Bytes that are being received, or wait to be stored.")
+SPOOLED_BYTES = Gauge(
+    "gantry_spooled_bytes", "Bytes that are being received, or wait to be stored.", multiprocess_mode="livesum"
+)
 STORES_TURNED_AWAY = Counter("gantry_stores_turned_away", "Senders told to come again, by door.", ("door",))
 LOG_LINES_DROPPED = Counter("gantry_log_lines_dropped", "Log lines that nobody took, since their reader stands still.")
-DAMAGED_INSTANCES = Gauge("gantry_damaged_instances", "Instances whose object is known to be missing or damaged.")
+DAMAGED_INSTANCES = Gauge(
+    "gantry_damaged_instances",
+    "Instances whose object is known to be missing or damaged.",
+    multiprocess_mode="livemostrecent",
+)
 SCRUBBED = Counter("gantry_scrubbed", "Objects read again and compared with their digest, by outcome.", ("outcome",))
 SCRUBBED_BYTES = Counter("gantry_scrubbed_bytes", "Bytes of objects read again by the scrubber.")
 DAMAGED = Counter("gantry_integrity_errors", "Objects found missing or damaged.")

@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     aet: str = Field("GANTRY", min_length=1, max_length=16, description="AE title of this gateway.")
     objects: str = Field("", description="Object store: file:///folder or s3://bucket/prefix; empty: DATA/objects.")
     index: str = Field("", description="Index: sqlite:////file or postgresql://user@host/name; empty: DATA/index.db.")
-    workers: int = Field(1, ge=1, le=1, description="Processes that serve. More than one is not available yet.")
+    workers: int = Field(1, ge=1, le=64, description="Processes that serve, on the same sockets; one for each core.")
     s3_endpoint: str | None = Field(None, description="URL of the S3 server; empty: Amazon's.")
     s3_region: str | None = Field(None, description="Region of the bucket; empty: the usual AWS chain.")
     public_url: str | None = Field(None, description="URL under which clients reach the gateway, for links in answers.")

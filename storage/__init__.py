@@ -39,13 +39,16 @@ def open_objects(url: str, *, endpoint: str | None = None, region: str | None = 
     raise ValueError(f"no object store for {url!r}: use file:///folder or s3://bucket/prefix")
 
 
-def open_index(url: str) -> Index:
-    """The index at `url`: `sqlite:////file` or `postgresql://user@host/name`, migrated. Raises ValueError."""
+def open_index(url: str, *, beside: bool = False) -> Index:
+    """The index at `url`: `sqlite:////file` or `postgresql://user@host/name`, migrated. Raises ValueError.
+
+    `beside`: another process of ours has it open, and shares it.
+    """
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/"):
         from storage.index.sqlite import SqliteIndex
 
-        return SqliteIndex(Path(unquote(rest[1:])))
+        return SqliteIndex(Path(unquote(rest[1:])), beside=beside)
     if scheme in {"postgresql", "postgres"}:
         from storage.index.postgres import PostgresIndex
 
@@ -66,21 +69,24 @@ def open_archive(
     budget: int = 0,
     derived_max_bytes: int = DERIVED_BYTES,
     lease: float = LEASE,
+    beside: bool = False,
 ) -> Archive:
     """The archive over these two URLs, receiving into the folder `spool`; what a crash left there is removed.
 
     `delete_delay` (seconds) keeps the bytes of deleted instances; `reserve` bytes of the spool's disk stay free;
     `budget` bounds what is being received.
     What is derived from objects takes at most `derived_max_bytes` of it, in the folder `derived` beside the spool.
+    `beside`: another process of ours has it open, shares it, and has seen to what a crash left.
     Raises ValueError for a URL that names no backend, StorageError when a backend cannot be opened.
     """
     store = open_objects(objects, endpoint=endpoint, region=region)
     found: Index | None = None
     try:
-        found = open_index(index)
-        _belong_together(store, found)
+        found = open_index(index, beside=beside)
         receiving = Spool(spool, reserve=reserve, budget=budget)
-        receiving.clean()
+        if not beside:
+            _belong_together(store, found)
+            receiving.clean()
         derived = Derived(spool.parent / "derived", derived_max_bytes, reserve=reserve)
         return Archive(
             store, found, receiving, derived=derived, replace=replace, delete_delay=delete_delay, lease=lease

@@ -29,6 +29,7 @@ from gateway.dimse.limits import MAX_PDU, Limits
 from gateway.dimse.listener import Listener, bind
 from gateway.dimse.lobby import Guest, Lobby
 from gateway.dimse.negotiation import CONGESTED, LIMIT_EXCEEDED, Policy, Rejection
+from gateway.dimse.places import Places, Seat
 from gateway.dimse.services import Services
 from gateway.dimse.tls import ServerTls
 from gateway.logs import get_logger
@@ -39,6 +40,9 @@ from storage.errors import SpoolBusy
 log = get_logger(__name__)
 
 JOIN_SECONDS = 2.0
+
+Sockets = tuple[socket.socket, socket.socket | None]
+"""A listening socket, and one with TLS."""
 
 
 class DimseServer:
@@ -53,6 +57,7 @@ class DimseServer:
         settings: Settings,
         limits: Limits | None = None,
         authentication: Authentication | None = None,
+        seat: Seat | None = None,
     ) -> None:
         self._archive = archive
         self._settings = settings
@@ -64,25 +69,21 @@ class DimseServer:
         self._lobby = Lobby(self._limits, self._associate)
         self._guests: dict[Acceptor, Guest] = {}
         self._established: set[Acceptor] = set()
+        self._places = Places(settings.max_associations, seat)
         self._stopping = False
         self._stop_reader, self._stop_writer = os.pipe()
         self._tls = ServerTls(settings) if settings.dimse_tls else None
         self._listeners: list[Listener] = []
 
-    def start(self) -> tuple[str, int]:
-        """Listen; returns the bound address. Raises BadSettings when one cannot be bound."""
+    def start(self, sockets: Sockets | None = None) -> tuple[str, int]:
+        """Listen, on `sockets` where they were bound before; returns the address. Raises BadSettings."""
         _quieten_library()
         ae = AE(self._settings.aet)
         ae.maximum_pdu_size = MAX_PDU
         ae.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
         ae.implementation_version_name = IMPLEMENTATION_VERSION
         room = self._lobby.make_room
-        plain = _bind("dimse", self._settings.dimse)
-        try:
-            secure = _bind("dimse_tls", self._settings.dimse_tls) if self._tls is not None else None
-        except BadSettings:
-            plain.close()
-            raise
+        plain, secure = sockets or bind_both(self._settings)
         self._listeners = [Listener(ae, plain, self._policy(is_loopback(self._settings.dimse)), self._accept, room)]
         if secure is not None:
             trusted = self._settings.dimse_tls_ca is not None and self._settings.dimse_tls_clients == "required"
@@ -137,7 +138,7 @@ class DimseServer:
         with self._lock:
             if self._stopping:
                 return CONGESTED
-            if len(self._established) >= self._settings.max_associations:
+            if not self._places.take():
                 return LIMIT_EXCEEDED
             self._established.add(association)
             guest = self._guests.pop(association)
@@ -150,7 +151,9 @@ class DimseServer:
         with self._lock:
             guest = self._guests.pop(association, None)
             established = association in self._established
-            self._established.discard(association)
+            if established:
+                self._established.discard(association)
+                self._places.give()
         if guest is not None:
             self._lobby.leave(guest)
         if established:
@@ -219,6 +222,16 @@ class DimseServer:
             with self._lock:
                 del self._guests[association]
             raise
+
+
+def bind_both(settings: Settings) -> Sockets:
+    """The sockets of the settings, the second with TLS if there is to be one. Raises BadSettings."""
+    plain = _bind("dimse", settings.dimse)
+    try:
+        return plain, _bind("dimse_tls", settings.dimse_tls) if settings.dimse_tls else None
+    except BadSettings:
+        plain.close()
+        raise
 
 
 def _bind(name: str, address: str) -> socket.socket:

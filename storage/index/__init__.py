@@ -223,6 +223,12 @@ class Index(Protocol):
     def check_writable(self) -> None:
         """Raise IndexBroken when it is known that nothing can be written any more. Costs nothing."""
 
+    def share(self) -> tuple[int, ...]:
+        """Let other processes of ours use the index as well, each opened `beside` this one.
+
+        Returns the descriptors that they have to hold meanwhile. Raises IndexStoreError where only one process may.
+        """
+
     def check(self) -> None:
         """Return when the index answers; else raise."""
 

@@ -79,6 +79,10 @@ class SqlIndex(Queue, Credentials, Health):
         """See `Index.add`."""
         return self._additions.submit(_Addition(record, replace, tomb, announce, until, repairs))
 
+    def share(self) -> tuple[int, ...]:
+        """See `Index.share`."""
+        return ()
+
     def find(self, sop_uid: str) -> Located | None:
         """See `Index.find`."""
         with self._reading_session() as session:

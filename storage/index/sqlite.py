@@ -74,11 +74,13 @@ def translate(error: SQLAlchemyError) -> tuple[IndexStoreError, bool]:
 
 
 class SqliteIndex(SqlIndex):
-    """`Index` in the file `path`, made when it is not there. Raises IndexBusy when another process has it open."""
+    """`Index` in the file `path`, made when it is not there. Raises IndexBusy when another process has it open, unless
+    it is opened `beside` one of ours, which shares it.
+    """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, beside: bool = False) -> None:
         make_folder(path.parent)
-        self._lock = _own(path)
+        self._lock = -1 if beside else _own(path)
         try:
             writers = _engine(path, immediate=True)
             upgrade(writers)
@@ -86,11 +88,12 @@ class SqliteIndex(SqlIndex):
                 _engine(path, immediate=False), writers, Dialect(insert_new=_insert_new, glob=glob, translate=translate)
             )
         except BaseException:
-            os.close(self._lock)
+            if self._lock >= 0:
+                os.close(self._lock)
             raise
         self._drivers = _Drivers(path)
         self._trouble = ""
-        self._turn = threading.Lock()  # writers wait here, not in SQLite, which would have them ask again and again
+        self._turn = _Turn(path if beside else None)
 
     @contextmanager
     def _reading_session(self) -> Iterator[Session]:
@@ -123,6 +126,12 @@ class SqliteIndex(SqlIndex):
             _log.error("index: %s", self._trouble)
             raise
 
+    def share(self) -> tuple[int, ...]:
+        """See `Index.share`."""
+        if driver().sqlite_version_info < SAFE_VERSION:
+            raise IndexUnavailable(f"SQLite {driver().sqlite_version} is safe in one process only; install pysqlite3")
+        return (self._lock,)
+
     def check_writable(self) -> None:
         """See `Index.check_writable`."""
         if self._trouble:
@@ -132,9 +141,37 @@ class SqliteIndex(SqlIndex):
         """Give back connections and the lock."""
         super().close()
         self._drivers.close()
+        self._turn.close()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+class _Turn:
+    """Writers wait here, not in SQLite, which would have them ask again and again: those of this process, and where
+    the index at `path` is shared, those of the others.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._guard = threading.Lock()
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._file = -1 if path is None else os.open(path.with_name(f"{path.name}.turn"), flags, 0o600)
+
+    def __enter__(self) -> None:
+        self._guard.acquire()
+        if self._file >= 0:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *_: object) -> None:
+        if self._file >= 0:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._guard.release()
+
+    def close(self) -> None:
+        """Give back the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 class _Drivers:
