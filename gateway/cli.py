@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.progress import DownloadColumn
+from rich.progress import DownloadColumn, MofNCompleteColumn
 from rich.table import Table
 
 from gateway.commands import Config, Data, IndexUrl, Objects, errors, output
@@ -143,6 +143,53 @@ def import_command(
                 archive.close()
     _report(summary)
     raise typer.Exit(1 if summary.refused else 0)
+
+
+@app.command("export")
+def export_command(
+    to: Annotated[Path, typer.Option("--to", help="A new folder, or a new zip archive (.zip).")],
+    studies: Annotated[
+        list[str] | None, typer.Argument(help="Study Instance UIDs; none needs --all.", metavar="[STUDY]...")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All studies.")] = False,
+    media: Annotated[bool, typer.Option("--dicomdir", help="As DICOM media, with a DICOMDIR.")] = False,
+    data: Data = None,
+    objects: Objects = None,
+    index: IndexUrl = None,
+    config: Config = None,
+) -> None:
+    """Write studies to a folder or zip archive; of the running gateway, where one runs on the data folder."""
+    from gateway.export import FromArchive, FromRunning, Source, export
+
+    if bool(studies) == everything:
+        _fail(2, "name studies, or say --all")
+    with _exit_codes():
+        settings = _load({"data": data, "objects": objects, "index": index}, config)
+        from gateway import running
+        from gateway.app import open_from
+
+        archive = None
+        try:
+            archive = open_from(settings)
+            source: Source = FromArchive(archive)
+        except IndexBusy:
+            address = running.address(settings.data)
+            if address is None:
+                raise
+            source = FromRunning(*address)
+        try:
+            with _bar(MofNCompleteColumn()) as bar:
+                task = bar.add_task("Exporting", total=None)
+                report = export(source, studies or [], to, media=media, progress=lambda count: bar.advance(task, count))
+        except OSError as error:
+            _fail(1, f"{to}: {error.strerror}")
+        finally:
+            if archive is not None:
+                archive.close()
+    output.print(f"{report.files} files written, {len(report.failed)} failed")
+    for sop_uid, reason in report.failed:
+        errors.print(f"failed {sop_uid}: {reason}", markup=False)
+    raise typer.Exit(1 if report.failed else 0)
 
 
 @app.command()

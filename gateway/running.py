@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import urllib3
 
-from gateway.errors import BadRequest, GatewayError, NotFound, Refused, Unavailable
+from gateway.errors import BadRequest, Damaged, GatewayError, NotFound, Refused, Unavailable
 
 FILE = "gateway.json"
 BOUNDARY = "gantry-import-3f1d0a52b6c84e0f"
 CHUNK = 1 << 20
+PAGE = 200
 
 
 def announce(data: Path, http_url: str, secret: str) -> None:
@@ -65,6 +67,59 @@ class Running:
         if answer.status in (200, 202):
             return "stored"
         raise _refusal(answer)
+
+
+class Reader:
+    """What the running gateway has, by QIDO-RS and WADO-RS. Raises Damaged, NotFound, Unavailable."""
+
+    def __init__(self, http_url: str, token: str | None) -> None:
+        self._url = f"{http_url}/dicomweb"
+        self._pool = urllib3.PoolManager(maxsize=2, retries=False, timeout=urllib3.Timeout(connect=5, read=300))
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def search(self, path: str, tags: Sequence[str]) -> Iterator[tuple[str, ...]]:
+        """The values of these elements in all matches of a search, page by page."""
+        offset = 0
+        while True:
+            answer = self._ask(f"{path}?limit={PAGE}&offset={offset}", "application/dicom+json")
+            if answer.status == 204:
+                return
+            matches = json.loads(answer.data)
+            for match in matches:
+                yield tuple(str(match[tag]["Value"][0]) for tag in tags)
+            offset += len(matches)
+            if len(matches) < PAGE:
+                return
+
+    @contextmanager
+    def file(self, path: str) -> Iterator[Iterator[bytes]]:
+        """The Part 10 file of an instance, in chunks; an answer that is cut short raises Damaged."""
+        answer = self._ask(path, "application/dicom; transfer-syntax=*", stream=True)
+        try:
+            yield self._chunks(answer)
+        finally:
+            answer.close()
+
+    def _chunks(self, answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        try:
+            yield from answer.stream(CHUNK)
+        except urllib3.exceptions.HTTPError as error:
+            raise Damaged("the answer was cut: the object is damaged, or the gateway has gone") from error
+
+    def _ask(self, path: str, accept: str, *, stream: bool = False) -> urllib3.BaseHTTPResponse:
+        headers = {**self._headers, "Accept": accept}
+        try:
+            answer = self._pool.request("GET", self._url + path, headers=headers, preload_content=not stream)
+        except urllib3.exceptions.HTTPError as error:
+            raise Unavailable("the running gateway does not answer") from error
+        if answer.status in (200, 204):
+            return answer
+        answer.close()
+        if answer.status in (404, 410):
+            raise NotFound("no such study")
+        if answer.status == 500:
+            raise Damaged("the stored object is damaged")
+        raise Unavailable(f"the running gateway answered {answer.status}")
 
 
 def ask(

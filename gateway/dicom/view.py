@@ -19,7 +19,8 @@ _TEXT = frozenset(
 )
 _IN_CHARSET = frozenset(["LO", "LT", "SH", "ST", "UC", "UT"])
 _SINGLE = frozenset(["LT", "ST", "UR", "UT"])
-_LEADING_SPACES_COUNT = frozenset(["LT", "ST", "UC", "UR", "UT"])
+_LEADING_SPACES_COUNT = frozenset(["LT", "ST", "UC", "UI", "UR", "UT"])
+"""In UI they make it malformed: others would read another UID (PS3.5 9.1)."""
 _BINARY = {"FD": "d", "FL": "f", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "US": "H", "UV": "Q"}
 _STRUCTS = {(code, order): Struct(order + code) for code in "dfihqIHQ" for order in "<>"}
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}(?:\.0*)?")
@@ -158,7 +159,7 @@ def text_values(vr: str, value: bytes, charsets: Sequence[str]) -> list[str]:
     if vr in _LEADING_SPACES_COUNT:
         values = [one.rstrip(" \0") for one in values]
     else:
-        values = [one.strip(" \0") for one in values]
+        values = [one.rstrip(" \0").lstrip(" ") for one in values]
     if "\0" in text:
         values = [one.replace("\0", "\ufffd") for one in values]
     return values

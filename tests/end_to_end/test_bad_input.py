@@ -53,6 +53,8 @@ HOSTILE_UIDS: dict[str, str | bytes] = {
     "backslash": f"..\\..\\{ESCAPED}",
     "home": f"~/{ESCAPED}",
     "NUL": b"1.2.3\0.4",
+    "NULs in front": b"\0\0" + b"1.2.3.4",
+    "a space in front": b" 1.2.3.4",
     "65 characters": "1." + "2" * 63,
     "leading zero": "1.02.3",
     "empty": "",
