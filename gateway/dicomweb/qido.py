@@ -12,7 +12,7 @@ from gateway.dicomweb.answers import answer
 from gateway.dicomweb.media_types import negotiate
 from gateway.dicomweb.qido_query import read
 from gateway.dicomweb.resources import parameters, path_uids, root, tries
-from gateway.dicomweb.results import Dresser
+from gateway.dicomweb.results import MANY, Dresser
 from gateway.http.identity import caller_of
 from gateway.http.ranges import REVALIDATE, Representation
 from gateway.search import search
@@ -73,5 +73,5 @@ class Query:
             headers["Warning"] = ", ".join(f"299 {base}: {text}" for text in warnings)
         if not page.matches and self.settings.empty_search == 204:
             return Response(status_code=204, headers={**headers, "Vary": "Accept"})
-        dresser = Dresser(wanted.returned, level, base, wanted.named)
+        dresser = Dresser(wanted.returned, level, base, wanted.named, many=len(page.matches) >= MANY)
         return answer(request, [dresser.dress(match) for match in page.matches], offer.media_type, headers)

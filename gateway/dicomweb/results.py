@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 
 from gateway.dicomweb.dicom_json import DataSet, Element, Writer, element, key, ordered, sequence, writer
 from gateway.dicomweb.resources import instance_url
@@ -12,38 +13,75 @@ from storage.records import Item, Match
 
 _RETRIEVE_URL = 0x00081190
 _SAID_OF_ALL = {0x00080005: element("CS", "ISO_IR 192"), 0x00080056: element("CS", "ONLINE")}
-_OF_EACH = frozenset({"InstanceNumber", "ContentTime"})
-"""Besides unique keys, what differs from result to result; the elements of other values are made once."""
 _UIDS = tuple(UNIQUE_KEYS[level].keyword for level in (Level.STUDY, Level.SERIES, Level.IMAGE))
+_OF_EACH = frozenset({*_UIDS, "InstanceNumber", "ContentTime"})
+"""What differs from result to result; the elements of other values are made once."""
 
 Place = tuple[str, str, Writer | None, Element | None]
 """Key of the element, keyword of its value, what writes it, and what stands there when it is unknown."""
 
 
-class Dresser:
-    """Turns matches of one search into DICOM JSON objects with ascending keys (QIDO-05 to 10, QIDO-27, JSON-01)."""
+MANY = 32
+"""Results from which on it is worth making the element of a value that repeats only once."""
 
-    def __init__(self, returned: Sequence[Attribute], level: Level, root: str, named: Set[str] = frozenset()) -> None:
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What the results of a search hold, in the order of tags: before and after Retrieve URL; and its sequences."""
+
+    before: tuple[Place, ...]
+    after: tuple[Place, ...]
+    sequences: tuple[tuple[str, str, tuple[tuple[str, str, Writer], ...]], ...]
+
+
+@lru_cache(maxsize=500)
+def _form(returned: tuple[Attribute, ...], named: frozenset[str]) -> _Form:
+    """Worked out once for all searches that return the same."""
+    places: dict[int, Place] = {tag: (key(tag), "", None, said) for tag, said in _SAID_OF_ALL.items()}
+    for one in returned:
+        if one.sequence is None:
+            left_out = one.returned is Returned.KNOWN and one.keyword not in named
+            empty = None if left_out else Element(vr=one.vr)
+            places[one.tag] = (key(one.tag), one.keyword, writer(one.vr, multiple=one.multiple), empty)
+    before = sorted(tag for tag in places if tag < _RETRIEVE_URL)
+    after = sorted(tag for tag in places if tag > _RETRIEVE_URL)
+    sequences = []
+    for name, tag in SEQUENCES.items():
+        inner = sorted((one for one in returned if one.sequence == name), key=lambda one: one.tag)
+        if inner:
+            members = tuple((one.keyword.rpartition(".")[2], key(one.tag), writer(one.vr)) for one in inner)
+            sequences.append((name, key(tag), members))
+    return _Form(tuple(places[tag] for tag in before), tuple(places[tag] for tag in after), tuple(sequences))
+
+
+def _once(places: Sequence[Place]) -> tuple[Place, ...]:
+    """The same, making each element of a value that repeats only once."""
+    return tuple(
+        (tag, keyword, write if write is None or keyword in _OF_EACH else cache(write), unknown)
+        for tag, keyword, write, unknown in places
+    )
+
+
+class Dresser:
+    """Turns matches of one search into DICOM JSON objects with ascending keys (QIDO-05 to 10, QIDO-27, JSON-01).
+
+    `many`: there are so many results that they are likely to have values in common.
+    """
+
+    def __init__(
+        self,
+        returned: Sequence[Attribute],
+        level: Level,
+        root: str,
+        named: Set[str] = frozenset(),
+        *,
+        many: bool = False,
+    ) -> None:
         self._root = root
         self._uids = _UIDS[:level]
-        self._sequences: list[tuple[str, str, list[tuple[str, str, Writer]]]] = []
-        places: dict[int, Place] = {tag: (key(tag), "", None, said) for tag, said in _SAID_OF_ALL.items()}
-        for one in returned:
-            if one.sequence is None:
-                left_out = one.returned is Returned.KNOWN and one.keyword not in named
-                empty = None if left_out else Element(vr=one.vr)
-                write = writer(one.vr, multiple=one.multiple)
-                many = one.unique or one.keyword in _OF_EACH
-                places[one.tag] = (key(one.tag), one.keyword, write if many else cache(write), empty)
-        before = sorted(tag for tag in places if tag < _RETRIEVE_URL)
-        after = sorted(tag for tag in places if tag > _RETRIEVE_URL)
-        self._before = [places[tag] for tag in before]
-        self._after = [places[tag] for tag in after]
-        for name, tag in SEQUENCES.items():
-            inner = sorted((one for one in returned if one.sequence == name), key=lambda one: one.tag)
-            if inner:
-                members = [(one.keyword.rpartition(".")[2], key(one.tag), writer(one.vr)) for one in inner]
-                self._sequences.append((name, key(tag), members))
+        form = _form(tuple(returned), frozenset(named))
+        self._before, self._after = (_once(form.before), _once(form.after)) if many else (form.before, form.after)
+        self._sequences = form.sequences
 
     def dress(self, match: Match) -> DataSet:
         """One result."""

@@ -132,15 +132,22 @@ def _compare(found: ColumnElement[Any], single: Condition, glob: Glob) -> Column
 
 def _like(found: ColumnElement[Any], pattern: str, glob: Glob) -> ColumnElement[bool]:
     """A pattern; what stands before its first wild card is said once more as a range, which any index can answer."""
-    cut = min((at for at in (pattern.find("*"), pattern.find("?")) if at >= 0), default=len(pattern))
-    prefix = pattern[:cut]
-    if cut == len(pattern):
+    prefix, after = like_parts(pattern)
+    if prefix == pattern:
         return found == pattern
     if not prefix:
         return glob(found, pattern)
-    after = prefix[:-1] + chr(0xE000 if prefix[-1] == "\ud7ff" else min(ord(prefix[-1]) + 1, 0x10FFFF))
     ends = [found >= prefix] + ([found < after] if after > prefix else [])
     return and_(*ends, glob(found, pattern))
+
+
+def like_parts(pattern: str) -> tuple[str, str]:
+    """What stands before the first wild card, and what comes right after all that begins with it."""
+    cut = min((at for at in (pattern.find("*"), pattern.find("?")) if at >= 0), default=len(pattern))
+    prefix = pattern[:cut]
+    if not prefix:
+        return "", ""
+    return prefix, prefix[:-1] + chr(0xE000 if prefix[-1] == "\ud7ff" else min(ord(prefix[-1]) + 1, 0x10FFFF))
 
 
 def _name(single: Name, glob: Glob) -> ColumnElement[bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -21,12 +21,17 @@ def run(connection: Connection, query: Query, glob: Glob) -> Page:
     if query.level is Level.PATIENT:
         return _patients(connection, query, glob)
     conditions = where(query.conditions, glob) + in_studies(query.within, glob)
+    statement, shown = page(query, conditions)
+    rows = connection.execute(_windowed(statement, query)).all()
+    number = total(query, len(rows), lambda: connection.execute(counted(query, conditions)).scalar_one())
+    found = as_matches(shown, rows, _extras(connection, query, rows, glob))
+    return Page(tuple(_located(connection, found, rows) if query.located else found), number)
+
+
+def page(query: Query, conditions: Sequence[ColumnElement[bool]]) -> tuple[Select[Any], tuple[Attribute, ...]]:
+    """SELECT of the matches in their order, without limit and offset; and the attributes in its columns."""
     base, shown = _base(query.level, query.shown, query.located)
-    statement = _windowed(base.where(*conditions), query)
-    rows = connection.execute(statement.order_by(*_order(query))).all()
-    total = _total(query, len(rows), lambda: _count(connection, query, conditions))
-    found = _matches(shown, rows, _extras(connection, query, rows, glob))
-    return Page(tuple(_located(connection, found, rows) if query.located else found), total)
+    return base.where(*conditions).order_by(*_order(query)), shown
 
 
 def _windowed(statement: Select[Any], query: Query) -> Select[Any]:
@@ -38,32 +43,31 @@ def _windowed(statement: Select[Any], query: Query) -> Select[Any]:
 # ---------------------------------------------------------------- totals
 
 
-def _total(query: Query, found: int, count: Any) -> int:
+def total(query: Query, found: int, count: Callable[[], int]) -> int:
     """All matches: known from the page itself when it is the last one, else counted."""
     if (found or not query.offset) and (query.limit is None or found < query.limit):
         return query.offset + found
     return int(count())
 
 
-def _count(connection: Connection, query: Query, conditions: Sequence[ColumnElement[bool]]) -> int:
-    """All matches, from the counters of the lowest level that the conditions look at."""
+def counted(query: Query, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
+    """SELECT of the number of all matches, from the counters of the lowest level that the conditions look at."""
     lowest = max((single.attribute.level for single in query.conditions), default=Level.STUDY)
     table: FromClause = study
-    counted: ColumnElement[Any] = func.count()
+    number: ColumnElement[Any] = func.count()
     if lowest <= Level.STUDY:
         if query.level is not Level.STUDY:
             of_series = query.level is Level.SERIES
-            counted = func.sum(
+            number = func.sum(
                 study.c.number_of_study_related_series if of_series else study.c.number_of_study_related_instances
             )
     elif lowest is Level.SERIES:
         table = _source(Level.SERIES)
         if query.level is Level.IMAGE:
-            counted = func.sum(series.c.number_of_series_related_instances)
+            number = func.sum(series.c.number_of_series_related_instances)
     else:
         table = _source(query.level)
-    statement = select(func.coalesce(counted, 0)).select_from(table).where(*conditions)
-    return int(connection.execute(statement).scalar_one())
+    return select(func.coalesce(number, 0)).select_from(table).where(*conditions)
 
 
 # ---------------------------------------------------------------- statements
@@ -131,7 +135,7 @@ def _version(level: Level) -> ColumnElement[str]:
 # ---------------------------------------------------------------- results
 
 
-def _matches(
+def as_matches(
     shown: Sequence[Attribute], rows: Sequence[AnyRow], extras: Mapping[str, Mapping[int, Any]]
 ) -> Iterator[Match]:
     """Rows of `_base` as matches; what is unknown is left out. The row numbers stand behind the values."""
@@ -156,11 +160,16 @@ def _located(connection: Connection, found: Iterable[Match], rows: Sequence[AnyR
         yield Match(match.values, instances.get(row[-1]))
 
 
+def shows_requests(query: Query) -> bool:
+    """Whether matches show items of Request Attributes Sequence."""
+    shown = query.shown is None or any(keyword.startswith(REQUEST) for keyword in query.shown)
+    return shown and query.level >= Level.SERIES
+
+
 def _extras(connection: Connection, query: Query, rows: Sequence[AnyRow], glob: Glob) -> dict[str, dict[int, Any]]:
     """What stands in other rows: items of sequences, and the computed attributes that were asked for."""
     extras: dict[str, dict[int, Any]] = {}
-    items_shown = query.shown is None or any(keyword.startswith(REQUEST) for keyword in query.shown)
-    if query.level >= Level.SERIES and rows and items_shown:
+    if rows and shows_requests(query):
         conditions = [single for single in query.conditions if single.attribute.sequence == REQUEST]
         extras[REQUEST] = _requests(connection, sorted({row._mapping["series_row"] for row in rows}), conditions)
     if "SOPClassesInStudy" in query.wanted and rows:
@@ -243,15 +252,15 @@ def _patients(connection: Connection, query: Query, glob: Glob) -> Page:
     columns = [column(attribute).label(attribute.keyword) for attribute in shown]
     statement = _windowed(select(*columns).where(study.c.id.in_(newest)), query)
     rows = connection.execute(statement.order_by(*_PATIENTS)).all()
-    total = _total(
+    number = total(
         query,
         len(rows),
         lambda: connection.execute(select(func.count()).select_from(newest.subquery())).scalar_one(),
     )
-    found = tuple(_matches(shown, rows, {}))
+    found = tuple(as_matches(shown, rows, {}))
     if any(keyword in query.wanted for keyword in _OF_PATIENT):
         found = tuple(Match({**match.values, **_patient_counts(connection, match, seen)}) for match in found)
-    return Page(found, total)
+    return Page(found, number)
 
 
 def _patient_counts(connection: Connection, match: Match, seen: Sequence[ColumnElement[bool]]) -> dict[str, int]:

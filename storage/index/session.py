@@ -30,12 +30,18 @@ class Compiled:
         assert isinstance(made, SQLCompiler)
         self.text = made.string
         self.order = tuple(made.positiontup) if made.positional and made.positiontup is not None else None
+        # values that stand in the statement itself
+        self.constants = {name: value for name, value in made.params.items() if value is not None}
         named = [column[0] for column in made._result_columns]
         self.row: Callable[..., AnyRow] | None = namedtuple("Row", named) if named else None
 
     def arguments(self, params: Params) -> Any:
         """The parameters as the driver wants them."""
-        return params if self.order is None else [params[name] for name in self.order]
+        if self.order is None:
+            return {**self.constants, **params} if self.constants else params
+        if not self.constants:
+            return [params[name] for name in self.order]
+        return [params[name] if name in params else self.constants[name] for name in self.order]
 
 
 class Statement:
@@ -94,10 +100,10 @@ class CoreSession:
 
 
 class DriverSession:
-    """On a cursor of the driver. Its errors are the driver's."""
+    """On `cursor`, one of the driver. Its errors are the driver's."""
 
     def __init__(self, cursor: Any, dialect: Dialect, insert_new: InsertNew) -> None:
-        self._cursor = cursor
+        self.cursor = cursor
         self._dialect = dialect
         self._insert_new = insert_new
 
@@ -105,8 +111,8 @@ class DriverSession:
         """See Session."""
         compiled = statement.compiled(self._dialect, self._insert_new)
         assert compiled.row is not None
-        self._cursor.execute(compiled.text, compiled.arguments(params))
-        return [compiled.row(*row) for row in self._cursor.fetchall()]
+        self.cursor.execute(compiled.text, compiled.arguments(params))
+        return [compiled.row(*row) for row in self.cursor.fetchall()]
 
     def row(self, statement: Statement, params: Params) -> AnyRow | None:
         """See Session."""
@@ -116,7 +122,7 @@ class DriverSession:
     def run(self, statement: Statement, params: Params) -> None:
         """See Session."""
         compiled = statement.compiled(self._dialect, self._insert_new)
-        self._cursor.execute(compiled.text, compiled.arguments(params))
+        self.cursor.execute(compiled.text, compiled.arguments(params))
 
 
 def _tuple(arguments: Any) -> Any:

@@ -21,6 +21,7 @@ from storage.index.conditions import Glob, in_studies
 from storage.index.credentials import Credentials
 from storage.index.group import GroupCommit
 from storage.index.health import Health
+from storage.index.prepared import Prepared
 from storage.index.queue import Queue
 from storage.index.schema import change, damage, garbage, instance, note, orphan, request, series, study
 from storage.index.session import CoreSession, InsertNew, Session
@@ -64,6 +65,7 @@ class SqlIndex(Queue, Credentials, Health):
         self._readers = readers
         self._writers = writers
         self._dialect: Dialect = dialect
+        self._prepared = Prepared(dialect.glob)
         self._additions: GroupCommit[_Addition, Added] = GroupCommit(self._add_group)
 
     def add(
@@ -110,6 +112,10 @@ class SqlIndex(Queue, Credentials, Health):
 
     def search(self, query: Query) -> Page:
         """See `Index.search`."""
+        with self._reading_session() as session:
+            page = self._prepared.search(session, query)
+        if page is not None:
+            return page
         with self._reading() as connection:
             return search.run(connection, query, self._dialect.glob)
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from storage import open_index
 from storage.attributes import BY_KEYWORD, Level
 from storage.index import Index
 from storage.index.migrate import FOLDER
-from storage.index.sqlite import driver
+from storage.index.session import DriverSession, Session
+from storage.index.sqlite import SqliteIndex, driver
 from storage.query import How, Query, condition
 from tests.storage.records import record
 
@@ -50,7 +52,7 @@ class Large:
 
     def plans(self, query: Query) -> list[str]:
         """How the database would run each statement of a search."""
-        with statements() as seen:
+        with statements(self.index) as seen:
             self.index.search(query)
         return [self._plan(*one) for one in seen]
 
@@ -63,10 +65,30 @@ class Large:
             return "\n".join(str(row[-1]) for row in found)
 
 
+class Watched(SqliteIndex):
+    """Notes the statements, with their values in them, that its searches give to the driver directly."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.seen: list[tuple[str, Any]] = []
+
+    @contextmanager
+    def _reading_session(self) -> Iterator[Session]:
+        with super()._reading_session() as session:
+            assert isinstance(session, DriverSession)
+            session.cursor.connection.set_trace_callback(lambda statement: self.seen.append((statement, ())))
+            try:
+                yield session
+            finally:
+                session.cursor.connection.set_trace_callback(None)
+
+
 @contextmanager
-def statements() -> Iterator[list[tuple[str, Any]]]:
+def statements(index: Index) -> Iterator[list[tuple[str, Any]]]:
     """The SELECTs that are sent to any database meanwhile."""
     seen: list[tuple[str, Any]] = []
+    if isinstance(index, Watched):
+        index.seen = seen
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
         if statement.startswith("SELECT"):
@@ -88,7 +110,7 @@ def large(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     else:
         url = str(request.getfixturevalue("postgres").database())
         engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
-    index = open_index(url)
+    index = Watched(path) if request.param == "sqlite" else open_index(url)
     with engine.begin() as connection:
         for statement, count in ((_STUDIES, STUDIES), (_SERIES, 2 * STUDIES), (_INSTANCES, 2 * STUDIES)):
             numbers = _NUMBERS[engine.dialect.name].format(count=count)
@@ -160,7 +182,7 @@ def test_the_newest_studies_are_not_sorted(large: Large) -> None:
 )
 def test_totals_come_from_the_counters_of_the_rows_above(large: Large, asked: Query, table: str) -> None:
     """QIDO-17: what is counted is no larger than it has to be."""
-    with statements() as seen:
+    with statements(large.index) as seen:
         total = large.index.search(asked).total
     assert f"FROM {table}" in seen[1][0]
     assert total == len(large.index.search(Query(asked.level, asked.conditions)).matches)
@@ -191,6 +213,32 @@ def test_a_statement_is_compiled_once(index: Index) -> None:
     finally:
         event.remove(Engine, "before_cursor_execute", note)
     assert compiled and set(compiled) == {"CACHE_HIT"}
+
+
+def test_a_common_search_is_prepared_once_for_all_values(index: Index) -> None:
+    """A shape has one statement: values that look like wild cards, ranges without an end and pages included."""
+    for number in range(3):
+        values: dict[str, Any] = {
+            "PatientName": f"Doe^J{number}",
+            "PatientID": f"I{number}",
+            "StudyDate": f"2024010{number + 1}",
+        }
+        index.add(record(f"1.2.{number}.1.1", f"1.2.{number}", f"1.2.{number}.1", **values))
+
+    def ids(*keys: tuple[str, str], **more: Any) -> tuple[list[object], int]:
+        page = index.search(query(Level.STUDY, *keys, **more))
+        return [match.values["PatientID"] for match in page.matches], page.total
+
+    for number in range(3):
+        own, day = f"I{number}", f"2024010{number + 1}"
+        assert ids(("PatientID", own)) == ([own], 1)
+        assert ids(("PatientName", f"doe^j{number}*"), ("StudyDate", f"{day}-{day}")) == ([own], 1)
+        assert ids(("StudyDate", f"{day}-")) == ([f"I{one}" for one in (2, 1, 0) if one >= number], 3 - number)
+        assert ids(("StudyDate", f"-{day}")) == ([f"I{one}" for one in (2, 1, 0) if one <= number], number + 1)
+        assert ids(("PatientID", f"?{number}")) == ([own], 1)
+        assert ids(limit=1, offset=number) == ([f"I{2 - number}"], 3)
+    assert ids(("PatientID", "I[0-9]*")) == ([], 0)
+    assert ids(("PatientID", "I_%")) == ([], 0)
 
 
 @pytest.mark.parametrize("level", [Level.SERIES, Level.IMAGE])
