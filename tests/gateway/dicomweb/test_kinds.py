@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import Browser
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
@@ -17,6 +18,7 @@ from pydicom.dataset import Dataset
 from tests.gateway.dicomweb.service import Service, parts_of
 from tests.gateway.dicomweb.test_rendered import picture, url
 from tests.parts.datasets import ct_slice, instance, multi_frame, pdf, pixels, report, segmentation, sequence_item
+from tests.parts.fix_browser import artifact
 
 EVIL = '</title><script>alert(1)</script><img src=x onerror="alert(2)">\x1b'
 
@@ -294,3 +296,22 @@ def test_wado_uri_gives_the_same(filled: Service) -> None:
             query["contentType"] = media_type
         answer = filled.client.get(f"{filled.origin}/wado", params=query)
         assert answer.content == filled.get(f"{url(ds)}/rendered", media_type).content
+
+
+def test_nothing_in_a_report_or_drawing_runs_in_a_browser(filled: Service, browser: Browser) -> None:
+    """S-39: Chromium shows the text, asks for nothing more, and runs no script; sandboxed, it has no origin either."""
+    page = browser.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: asked.append(dialog.message))
+    try:
+        where = f"{filled.url}{url(REPORT)}/rendered"
+        page.goto(where)
+        assert page.title() == "Radiology Study observation"
+        assert "größtenteils" in page.inner_text("body") and "<script>alert(1)</script>" in page.inner_text("body")
+        assert page.locator("script, img, iframe, a").count() == 0
+        assert asked == [where]
+        assert page.evaluate("self.origin") == "null"
+        page.screenshot(path=artifact("report.png"), full_page=False)
+    finally:
+        page.close()
