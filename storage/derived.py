@@ -158,6 +158,7 @@ class Derived:
 
     def _write(self, name: str, make: Make) -> DerivedFile:
         part = self._create(name)
+        kept = False
         try:
             with io.BufferedRandom(part, _CHUNK) as out:
                 try:
@@ -166,34 +167,42 @@ class Derived:
                 except BaseException:
                     part.abandoned = True  # closing writes what is left in the buffer: not to a full disk again
                     raise
-                return self._keep(name, part)
+                result, kept = self._keep(name, part)
+                return result
         finally:
-            part.path.unlink(missing_ok=True)
+            if not kept:
+                part.path.unlink(missing_ok=True)
 
     def _create(self, name: str) -> _Part:
         part = self._home / f"{os.getpid()}-{next(self._numbers)}-{name[:8]}.part"
         try:
+            with suppress(FileNotFoundError):  # the folders are there but for the first time
+                return _Part(part, self._check_room)
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._home.mkdir(exist_ok=True, mode=0o700)
             return _Part(part, self._check_room)
         except OSError as error:
             raise spool_error(error) from error
 
-    def _keep(self, name: str, part: _Part) -> DerivedFile:
-        """The finished file, put in its place if it fits in at all."""
+    def _keep(self, name: str, part: _Part) -> tuple[DerivedFile, bool]:
+        """The finished file, put in its place if it fits in at all; whether it was."""
         result = DerivedFile(os.dup(part.fileno()))
         size = max(result.length, LEAST)
-        if size <= self.max_bytes:
+        if size > self.max_bytes:
+            return result, False
+        path = self._path(name)
+        try:
             try:
-                path = self._path(name)
+                part.path.replace(path)
+            except FileNotFoundError:
                 path.parent.mkdir(exist_ok=True, mode=0o700)
                 part.path.replace(path)
-            except FileNotFoundError:  # the folder was taken away meanwhile; what was made is good all the same
-                return result
-            except OSError as error:
-                raise spool_error(error) from error
-            self._count(size)
-        return result
+        except FileNotFoundError:  # the folder was taken away meanwhile; what was made is good all the same
+            return result, False
+        except OSError as error:
+            raise spool_error(error) from error
+        self._count(size)
+        return result, True
 
     # ------------------------------------------------------------ room
 

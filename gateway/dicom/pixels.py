@@ -107,7 +107,8 @@ def _stored_values(cells: NDArray[Any], description: PixelDescription) -> NDArra
         values = (cells << cells.dtype.type(allocated - 1 - high)).view(signed)
         values >>= values.dtype.type(allocated - stored)
     elif stored < allocated:
-        values = (cells >> cells.dtype.type(high + 1 - stored)) & cells.dtype.type((1 << stored) - 1)
+        values = cells >> cells.dtype.type(high + 1 - stored) if high + 1 > stored else cells
+        values = values & cells.dtype.type((1 << stored) - 1)
     return values
 
 
