@@ -145,6 +145,29 @@ def import_command(
     raise typer.Exit(1 if summary.refused else 0)
 
 
+@app.command()
+def doctor(
+    data: Data = None,
+    http: Annotated[str | None, typer.Option("--http", help="HOST:PORT for HTTP.")] = None,
+    dimse: Annotated[str | None, typer.Option("--dimse", help="HOST:PORT for DIMSE.")] = None,
+    objects: Objects = None,
+    index: IndexUrl = None,
+    config: Config = None,
+) -> None:
+    """Check that everything is in place for the gateway to run, and say what to do where it is not."""
+    with _exit_codes():
+        flags = {"data": data, "http": http, "dimse": dimse, "objects": objects, "index": index}
+        settings = _load(flags, config)
+        from gateway.doctor import FAILURE, OK, examine
+
+        failed = False
+        for one in examine(settings):
+            failed |= one.state == FAILURE
+            line = f"{one.state:8} {one.check:12} {one.what}" + (f"; {one.advice}" if one.advice else "")
+            (output if one.state == OK else errors).print(line, markup=False)
+    raise typer.Exit(1 if failed else 0)
+
+
 @app.command("export")
 def export_command(
     to: Annotated[Path, typer.Option("--to", help="A new folder, or a new zip archive (.zip).")],

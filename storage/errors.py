@@ -14,6 +14,7 @@ StorageError
  |    +-- IndexUnavailable     down, locked, too slow; a retry may succeed
  |    |    +-- IndexBroken      its disk failed to keep what was written: nothing more until the next start
  |    +-- IndexBusy            another process owns this index
+ |    +-- IndexDamaged         its file is no longer a database
  |    +-- RebuildPending       the index does not know all stored objects
  |    +-- SchemaRefused        a migration cannot or may not run; names the step
  +-- DuplicateConflict         other bytes are stored under this SOP Instance UID
@@ -93,6 +94,10 @@ class IndexBroken(IndexUnavailable):
 
 class IndexBusy(IndexStoreError):
     """Another process owns this index."""
+
+
+class IndexDamaged(IndexStoreError):
+    """The file of the index is damaged: a backup has to be restored, or the index rebuilt."""
 
 
 class RebuildPending(IndexStoreError):

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progres
 from gateway.errors import GatewayError
 from gateway.logs import configure
 from gateway.settings import BadSettings, Settings, load
-from storage.errors import IndexBusy, RebuildPending, SchemaRefused, StorageError
+from storage.errors import IndexBusy, IndexDamaged, RebuildPending, SchemaRefused, StorageError
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 output = Console(highlight=False, soft_wrap=True)
@@ -40,7 +40,7 @@ def exit_codes() -> Iterator[None]:
         yield
     except BadSettings as error:
         fail(2, f"bad settings: {error}")
-    except (SchemaRefused, RebuildPending) as error:
+    except (SchemaRefused, RebuildPending, IndexDamaged) as error:
         fail(3, str(error))
     except IndexBusy as error:
         fail(4, f"{error}; stop it first")

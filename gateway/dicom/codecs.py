@@ -45,6 +45,21 @@ _ERRORS = (ValueError, TypeError, RuntimeError, IndexError, NotImplementedError,
 """What the decoders raise for damaged input; imagecodecs' own errors are RuntimeErrors."""
 
 
+_NEEDED = {
+    "JPEG": "JPEG",
+    "JPEG-LS": "JPEGLS",
+    "JPEG 2000": "JPEG2K",
+    "HTJ2K": "HTJ2K",
+    "JPEG XL": "JPEGXL",
+    "RLE": "PACKBITS",
+}
+
+
+def missing_codecs() -> list[str]:
+    """Those that this installation of imagecodecs lacks."""
+    return [name for name, part in _NEEDED.items() if not getattr(getattr(imagecodecs, part, None), "available", False)]
+
+
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """What a decoder gave: `samples` shaped (rows, columns) or (rows, columns, 3) as it wrote them.

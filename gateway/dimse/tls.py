@@ -30,7 +30,10 @@ _NAMES = frozenset({"commonName", "DNS", "IP Address", "URI"})
 
 
 class ServerTls:
-    """The certificate and the rules of a TLS listener. Raises BadSettings when it cannot be used as it is."""
+    """The certificate and the rules of a TLS listener. Raises BadSettings when it cannot be used as it is.
+
+    `expires` is when the certificate does, in seconds since the epoch.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -73,7 +76,8 @@ class ServerTls:
             required = settings.dimse_tls_clients == "required"
             context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
         assert settings.dimse_tls_cert is not None
-        metrics.CERTIFICATE_EXPIRY.set(_try_out(context, settings.dimse_tls_cert))
+        self.expires = _try_out(context, settings.dimse_tls_cert)
+        metrics.CERTIFICATE_EXPIRY.set(self.expires)
         return context
 
     def _signature(self) -> tuple[tuple[int, int, int] | None, ...]:

@@ -6,7 +6,7 @@ The rows hold nothing that could not be read from the objects again. Both databa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -227,6 +227,12 @@ class Index(Protocol):
         """Let other processes of ours use the index as well, each opened `beside` this one.
 
         Returns the descriptors that they have to hold meanwhile. Raises IndexStoreError where only one process may.
+        """
+
+    def facts(self) -> Mapping[str, str]:
+        """What there is to know of the database, for people.
+
+        `clock` is its time, in seconds since the epoch; `trouble` says what is wrong with its files.
         """
 
     def check(self) -> None:

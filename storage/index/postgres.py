@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, create_engine, make_url
@@ -50,6 +51,20 @@ class PostgresIndex(SqlIndex):
         super().__init__(
             _engine(url, size=16), writers, Dialect(insert_new=_insert_new, glob=glob, translate=translate)
         )
+
+    def facts(self) -> Mapping[str, str]:
+        """See `Index.facts`."""
+        asked = {
+            "PostgreSQL": "current_setting('server_version')",
+            "schema": "(SELECT version_num FROM alembic_version)",
+            "synchronous_commit": "current_setting('synchronous_commit')",
+            "recovery": "pg_is_in_recovery()::text",
+            "max_connections": "current_setting('max_connections')",
+            "clock": "extract(epoch FROM clock_timestamp())::text",
+        }
+        with self._reading() as connection:
+            row = connection.exec_driver_sql("SELECT " + ", ".join(asked.values())).one()
+        return dict(zip(asked, map(str, row), strict=True))
 
 
 def _insert_new(table: Any) -> Any:

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +25,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from storage.errors import IndexBroken, IndexBusy, IndexFull, IndexStoreError, IndexUnavailable
+from storage.errors import IndexBroken, IndexBusy, IndexDamaged, IndexFull, IndexStoreError, IndexUnavailable
 from storage.folders import make_folder
 from storage.index.migrate import upgrade
 from storage.index.session import DriverSession, Session
@@ -68,6 +68,10 @@ def translate(error: SQLAlchemyError) -> tuple[IndexStoreError, bool]:
         return IndexFull("no room left for the index"), False
     if getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF == IO_ERROR:
         return IndexBroken(f"the disk of the index failed ({cause}); check it, then restart"), False
+    if "not a database" in cause or "malformed" in cause:
+        return IndexDamaged(
+            "the file of the index is damaged: restore a backup of it, or move it away and run `gantry index rebuild`"
+        ), False
     if "locked" in cause or "busy" in cause:
         return IndexUnavailable("the index is busy"), True
     return IndexUnavailable(f"the index cannot be used: {cause}"), False
@@ -87,9 +91,11 @@ class SqliteIndex(SqlIndex):
             super().__init__(
                 _engine(path, immediate=False), writers, Dialect(insert_new=_insert_new, glob=glob, translate=translate)
             )
-        except BaseException:
+        except BaseException as error:
             if self._lock >= 0:
                 os.close(self._lock)
+            if isinstance(error, SQLAlchemyError):
+                raise translate(error)[0] from error
             raise
         self._drivers = _Drivers(path)
         self._trouble = ""
@@ -136,6 +142,14 @@ class SqliteIndex(SqlIndex):
         """See `Index.check_writable`."""
         if self._trouble:
             raise IndexBroken(self._trouble)
+
+    def facts(self) -> Mapping[str, str]:
+        """See `Index.facts`."""
+        found = {"SQLite": driver().sqlite_version}
+        with self._reading() as connection:
+            found["schema"] = str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
+            said = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+        return found if said == "ok" else {**found, "trouble": "its file is damaged"}
 
     def close(self) -> None:
         """Give back connections and the lock."""

@@ -140,6 +140,15 @@ class FolderStore:
                 os.close(folder)
         return removed
 
+    def facts(self) -> Mapping[str, str]:
+        """See ObjectStore: whether digests can lie beside the objects."""
+        with writing("look"), self._unfinished() as (_, _, file):
+            try:
+                os.setxattr(file, _ATTRIBUTE, bytes(64))
+            except OSError:
+                return {"digests beside objects": "no"}
+        return {"digests beside objects": "yes"}
+
     def check(self) -> None:
         """See ObjectStore. Writes and removes a small file; sees another file system mounted over the folder."""
         self._check_writable()

@@ -17,6 +17,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,15 @@ class S3Store:
             if not page.get("IsTruncated"):
                 return aborted
             parameters |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page.get("NextUploadIdMarker", "")}
+
+    def facts(self) -> Mapping[str, str]:
+        """See ObjectStore: what the server knows, and its clock."""
+        refuses = self._ask_abilities()
+        answer = self._call("head_bucket").get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        found = {"conditional put": "yes" if refuses else "no (not needed)", "server": answer.get("server", "unknown")}
+        with suppress(KeyError, ValueError):
+            found["clock"] = str(parsedate_to_datetime(answer["date"]).timestamp())
+        return found
 
     def check(self) -> None:
         """See ObjectStore. One small request; after a write that failed also a small write."""
