@@ -7,14 +7,15 @@ and of what is no image each instance in a type that is acceptable for it (NEG-0
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from starlette.requests import Request
 
 from gateway import render, retrieve
-from gateway.dicomweb import multipart, offers
-from gateway.dicomweb.media_types import MediaRange, Offer, choose, negotiate, not_acceptable
+from gateway.dicomweb import offers
+from gateway.dicomweb.media_types import MediaRange, Offer, negotiate
 from gateway.dicomweb.render_parameters import ANNOTATION_UNSUPPORTED, annotations_of, check_state, size_of, view_of
+from gateway.dicomweb.rendered_parts import offers_of, several, warn
 from gateway.dicomweb.renderings import (
     DRAWN_TYPES,
     PICTURE_TYPES,
@@ -27,10 +28,10 @@ from gateway.dicomweb.renderings import (
     types_of,
     units_of,
 )
-from gateway.dicomweb.resources import Target, frame_numbers, instance_url, parameters, target, tries
+from gateway.dicomweb.resources import Target, frame_numbers, parameters, target, tries
 from gateway.dicomweb.safety import safe_headers
 from gateway.errors import NotFound, NotRenderable
-from gateway.http.bodies import Flowing, Known, settle
+from gateway.http.bodies import Flowing, Known
 from gateway.http.identity import caller_of
 from gateway.http.ranges import IMMUTABLE, REVALIDATE, Representation, etag_of, not_modified
 from gateway.render import Picture, View, others
@@ -47,10 +48,6 @@ DESCRIBED = "Gantry-Rendering"
 
 ICON = "there is no picture of it; this is a neutral icon"
 MISSING = "{} images that the presentation state refers to are not here"
-LEFT_OUT = "{} of {} renderings are in no acceptable media type and are left out"
-
-Chosen = Sequence[tuple[Unit, str]]
-"""What is rendered, and the media type of each."""
 
 
 class Render:
@@ -65,38 +62,69 @@ class Render:
         asked = parameters(request)
         view = view_of(asked, self.settings)
         where, found = self._find(request)
-        accepted, stored = tries(request, asked), found[0].transfer_syntax_uid
-        units, missing = self._units(request, found)
-        if not units:
-            raise NotRenderable("nothing here has a picture")
-        if any(unit.state is not None for unit in units):
-            check_state(asked)
+        accepted = tries(request, asked)
         headers = {"Content-Location": where.url}
         _, unsupported = annotations_of(asked)
         if unsupported:
-            _warn(headers, where.root, ANNOTATION_UNSUPPORTED.format(",".join(unsupported)))
+            warn(headers, where.root, ANNOTATION_UNSUPPORTED.format(",".join(unsupported)))
+        if "frames" not in request.path_params and any(kind_of(one) is Kind.FRAMES for one in found):
+            return self._pictures(request, where, found, view, accepted, headers)
+        units, missing = self._units(request, found)
+        if units[0].state is not None:
+            check_state(asked)
         if missing:
-            _warn(headers, where.root, MISSING.format(missing))
+            warn(headers, where.root, MISSING.format(missing))
         if where.sop_uid is not None and len(units) == 1 and units[0].frame is None:
-            offer = negotiate(accepted, _offers(units[0].types, units[0].types), stored)
-            if view.annotation and (offer.media_type == others.SVG or units[0].types != DRAWN_TYPES):
-                # text has the patient in its head; documents, videos and drawings in SVG are as they are
-                _warn(headers, where.root, ANNOTATION_UNSUPPORTED.format(",".join(view.annotation)))
-            if not offer.multipart:
-                return self.whole(request, units[0], view, offer.media_type, headers)
-        else:
-            # One picture for all where there are pictures; text and drawings of several instances as multipart only.
-            frames = [unit for unit in units if unit.frame is not None]
-            every = tuple(dict.fromkeys(name for unit in units for name in unit.types))
-            offered = _offers(PICTURE_TYPES if frames else (), every if len(units) > 1 or not frames else ())
-            offer = negotiate(accepted, offered, stored)
-            if not offer.multipart and len(frames) > 1 and "frames" not in request.path_params:
-                if where.sop_uid is not None and offer.media_type in ANIMATED and frames[0].state is None:
-                    return self.animation(request, found[0], view, offer.media_type, headers)
-                frames = [middle(found, frames)]
-            if not offer.multipart:
-                return self.one(request, frames[0], offer, headers, where, view)
-        return self._several(request, where, units, view, accepted, headers)
+            return self._whole_or_part(request, where, units[0], view, accepted, headers)
+        every = tuple(dict.fromkeys(name for unit in units for name in unit.types))
+        # Frames, or images of states; text and drawings of several instances come as multipart only.
+        single = PICTURE_TYPES if units[0].frame is not None else ()
+        parts = every if len(units) > 1 or not single else ()
+        offer = negotiate(accepted, offers_of(single, parts), found[0].transfer_syntax_uid)
+        if offer.multipart:
+            return several(self.archive, request, where, units, view, accepted, headers)
+        chosen = units[0] if units[0].state is None else units[len(units) // 2]
+        return self.one(request, chosen, offer, headers, where, view)
+
+    def _pictures(
+        self,
+        request: Request,
+        where: Target,
+        found: Sequence[Located],
+        view: View,
+        accepted: Sequence[Sequence[MediaRange]],
+        headers: dict[str, str],
+    ) -> Representation:
+        """Where there are images: one picture for all, a moving one of an instance, or all there is as multipart."""
+        more = len(found) > 1 or retrieve.frame_table(found[0]).count > 1
+        every: dict[str, None] = dict.fromkeys(PICTURE_TYPES if more else ())
+        for one in found:
+            kind = kind_of(one)
+            every |= dict.fromkeys(() if kind is Kind.FRAMES else types_of(self.archive, one, kind))
+        offer = negotiate(accepted, offers_of(PICTURE_TYPES, tuple(every)), found[0].transfer_syntax_uid)
+        if offer.multipart:
+            return several(self.archive, request, where, self._units(request, found)[0], view, accepted, headers)
+        if more and where.sop_uid is not None and offer.media_type in ANIMATED:
+            return self.animation(request, found[0], view, offer.media_type, headers)
+        return self.one(request, Unit(*representative(found), PICTURE_TYPES), offer, headers, where, view)
+
+    def _whole_or_part(
+        self,
+        request: Request,
+        where: Target,
+        unit: Unit,
+        view: View,
+        accepted: Sequence[Sequence[MediaRange]],
+        headers: dict[str, str],
+    ) -> Representation:
+        """An instance that is no image, by itself or as the one part of a multipart body."""
+        offer = negotiate(accepted, offers_of(unit.types, unit.types), unit.located.transfer_syntax_uid)
+        if view.annotation and (offer.media_type == others.SVG or unit.types != DRAWN_TYPES):
+            # text has the patient in its head; documents, videos and drawings in SVG are as they are
+            warn(headers, where.root, ANNOTATION_UNSUPPORTED.format(",".join(view.annotation)))
+        if offer.multipart:
+            return several(self.archive, request, where, [unit], view, accepted, headers)
+        return self.whole(request, unit, view, offer.media_type, headers)
 
     def thumbnail(self, request: Request) -> Representation:
         """The four with `/thumbnail` (WADO-07); `viewport` gives its size. A neutral icon where there is no picture."""
@@ -183,47 +211,11 @@ class Render:
         headers = {"Cache-Control": IMMUTABLE, **more, **safe_headers(media_type, unit.located.sop_uid)}
         return Representation(Known([blob]), media_type, etag_of("rendered", blob.etag), headers)
 
-    def _several(
-        self,
-        request: Request,
-        where: Target,
-        units: Sequence[Unit],
-        view: View,
-        accepted: Sequence[Sequence[MediaRange]],
-        headers: dict[str, str],
-    ) -> Representation:
-        """One part for each rendering, in order (RP-09), each in a type that is acceptable for it, made while sent."""
-        chosen = _choose_each(units, accepted)
-        if not chosen:
-            raise not_acceptable([Offer(name, True) for unit in units for name in unit.types])
-        if len(chosen) < len(units):
-            _warn(headers, where.root, LEFT_OUT.format(len(units) - len(chosen), len(units)))
-        names = [f"{unit.identity} {media_type}" for unit, media_type in chosen]
-        identity = ("pictures", render.VERSION, where.url, repr(view), *names)
-        etag, boundary = etag_of(*identity), multipart.boundary_of(*identity)
-        media_type = multipart.content_type(chosen[0][1], boundary)
-        headers["Cache-Control"] = REVALIDATE
-        body: Known | Flowing
-        if not_modified(request.headers, f'"{etag}"'):
-            body = Known([])
-        elif request.method == "HEAD":
-            body = Flowing(iter(()))
-        else:
-            body = settle(multipart.flow(self._parts(where.root, chosen, view), boundary))
-        return Representation(body, media_type, etag, headers)
-
-    def _parts(self, root: str, chosen: Chosen, view: View) -> Iterator[multipart.Part]:
-        for unit, media_type in chosen:
-            located = unit.located
-            url = instance_url(root, located.study_uid, located.series_uid, located.sop_uid)
-            location = url if unit.frame is None else f"{url}/frames/{unit.frame}"
-            yield multipart.Part(content_type(media_type), location, body_of(self.archive, unit, view, media_type))
-
     def _units(self, request: Request, found: Sequence[Located]) -> tuple[list[Unit], int]:
-        """What there is to be rendered, and how many images of presentation states are not here.
+        """What there is to be rendered, at least one thing, and how many images of presentation states are not here.
 
         States count where there is nothing else: in a study their images stand for themselves. Raises NotFound for a
-        frame that is none.
+        frame that is none, NotRenderable for nothing.
         """
         if "frames" in request.path_params:
             return _named(request, found[0]), 0
@@ -268,17 +260,6 @@ def described(picture: Picture, frame: int) -> str:
     return f'renderer="{render.VERSION}", frame={frame}{shown}'
 
 
-def middle(found: Sequence[Located], frames: Sequence[Unit]) -> Unit:
-    """The one of many frames that stands for all."""
-    if frames[0].state is not None:
-        return frames[len(frames) // 2]
-    return Unit(*representative(found), PICTURE_TYPES)
-
-
-def _warn(headers: dict[str, str], root: str, text: str) -> None:
-    headers["Warning"] = ", ".join(filter(None, (headers.get("Warning"), f"299 {root}: {text}")))
-
-
 def _named(request: Request, located: Located) -> list[Unit]:
     """The frames in the path. Raises NotFound for a number that is none."""
     numbers = frame_numbers(request.path_params["frames"])
@@ -288,21 +269,3 @@ def _named(request: Request, located: Located) -> list[Unit]:
     for number in numbers:
         table.span(number)
     return [Unit(located, number, PICTURE_TYPES) for number in numbers]
-
-
-def _offers(single: Sequence[str], several: Sequence[str]) -> list[Offer]:
-    return [*(Offer(name) for name in single), *(Offer(name, multipart=True) for name in several)]
-
-
-def _choose_each(units: Sequence[Unit], accepted: Sequence[Sequence[MediaRange]]) -> list[tuple[Unit, str]]:
-    """The media type of each rendering; those that none is acceptable for are left out."""
-    known: dict[tuple[str, ...], str | None] = {}
-    chosen = []
-    for unit in units:
-        if unit.types not in known:
-            offer = choose(accepted, _offers((), unit.types))
-            known[unit.types] = offer.media_type if offer is not None else None
-        media_type = known[unit.types]
-        if media_type is not None:
-            chosen.append((unit, media_type))
-    return chosen
