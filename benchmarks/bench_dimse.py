@@ -70,6 +70,7 @@ class Size:
 
 SIZES = {
     "small": Size("small", 12, 12, 40, 5, 10, 50, 1),
+    "medium": Size("medium", 300, 500, 10_000, 100, 200, 10_000, 2),
     "full": Size("full", 1000, 500, 10_000, 200, 200, 10_000, 3),
 }
 
