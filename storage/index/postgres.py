@@ -46,8 +46,11 @@ class PostgresIndex(SqlIndex):
         writers = _engine(url, size=8)
         try:
             upgrade(writers)
-        except SQLAlchemyError as error:
-            raise translate(error)[0] from error
+        except BaseException as error:
+            writers.dispose()
+            if isinstance(error, SQLAlchemyError):
+                raise translate(error)[0] from error
+            raise
         super().__init__(
             _engine(url, size=16), writers, Dialect(insert_new=_insert_new, glob=glob, translate=translate)
         )
