@@ -176,11 +176,7 @@ class Gateway:
         signal.signal(signal.SIGTERM, _ignore)
         signal.signal(signal.SIGINT, _ignore)
         self._count_spooled()
-        isolated.configure(
-            isolated.Limits(
-                self._settings.decoders or None, self._settings.decoder_memory, self._settings.decoder_seconds
-            )
-        )
+        isolated.configure(_decoding(self._settings))
         feed, webhooks = Feed(self._archive, self._settings), WebhookFeed(self._archive, self._settings)
         if self._leads:
             feed.start()
@@ -295,6 +291,12 @@ class Gateway:
                     swept = time.monotonic()
             except (StorageError, GatewayError) as error:
                 log.warning("housekeeping", error=type(error).__name__)
+
+
+def _decoding(settings: Settings) -> isolated.Limits:
+    """The share of one of the processes that serve: all together have as many decoders as the settings say."""
+    wanted = settings.decoders or isolated.Limits().count
+    return isolated.Limits(-(-wanted // settings.workers), settings.decoder_memory, settings.decoder_seconds)
 
 
 def handlers(archive: Archive, settings: Settings) -> dict[str, Handler]:
