@@ -17,6 +17,11 @@ VERSION = "4"
 """Of the renderer: raised when the same stored bytes and parameters give another picture than before."""
 
 
+def key_of(digest: str, what: str, media_type: str) -> str:
+    """The key of a picture: all that its bytes depend on."""
+    return f"{digest} picture {VERSION} {media_type} {what}"
+
+
 def keep(archive: Archive, located: Located, what: str, media_type: str, make: Callable[[], Picture]) -> Picture:
     """The picture of an instance that `what` describes, whole and unambiguous; made by `make` if it is not kept.
 
@@ -32,7 +37,7 @@ def keep(archive: Archive, located: Located, what: str, media_type: str, make: C
         out.write(orjson.dumps(facts) + b"\n")
         out.write(picture.data)
 
-    key = f"{located.digest} picture {VERSION} {media_type} {what}"
+    key = key_of(located.digest, what, media_type)
     try:
         kept = renditions.get(archive, key, write)
     except Unavailable:

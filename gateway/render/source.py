@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 
 from gateway import retrieve
@@ -12,10 +14,49 @@ from gateway.render.profiles import load_profiles
 from storage.archive import Archive
 from storage.records import Located
 
+MOST_HELD = 8
+MOST_BYTES = 4 << 20
+
+
+class _Held:
+    """Headers by the digest of their objects; those not asked for longest go first. Shared by threads.
+
+    `MOST_BYTES` of them in files take about 15 times that in memory, as functional groups are small.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._headers: OrderedDict[str, Header] = OrderedDict()
+
+    def get(self, digest: str) -> Header | None:
+        with self._lock:
+            found = self._headers.get(digest)
+            if found is not None:
+                self._headers.move_to_end(digest)
+            return found
+
+    def put(self, digest: str, header: Header) -> None:
+        if header.size > MOST_BYTES:
+            return
+        with self._lock:
+            self._headers[digest] = header
+            while len(self._headers) > MOST_HELD or sum(one.size for one in self._headers.values()) > MOST_BYTES:
+                self._headers.popitem(last=False)
+
+
+_held = _Held()
+
 
 def header_of(archive: Archive, located: Located, *, profiles: bool = False) -> Header:
-    """The header, with what a reader of headers leaves out for its length: tables, overlays, and `profiles`."""
-    header = retrieve.header(archive, located)
+    """The header, with what a reader of headers leaves out for its length: tables, overlays, and `profiles`.
+
+    Those of images of many frames are held for a while, since each frame needs them: do not change them.
+    """
+    header = _held.get(located.digest)
+    if header is None:
+        header = retrieve.header(archive, located)
+        if header.number_of_frames > 1 and header.inflated is None:  # a stream cannot be shared by threads
+            _held.put(located.digest, header)
     read = reader(archive, located, header)
     load_tables(header, read)
     load_overlays(header, read)

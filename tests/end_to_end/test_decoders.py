@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless
 
+from gateway.render.kept import key_of
+from gateway.thumbnails import SIZES
 from tests.gateway.dicomweb.service import STOW_TYPE, stow_body
 from tests.parts.datasets import ct_slice, encapsulated, part10_bytes
 from tests.parts.fix_gateway import StartGateway
@@ -99,3 +102,26 @@ def test_a_decoder_that_hangs_and_one_that_is_killed(start_gateway: StartGateway
         time.sleep(0.02)
     assert rendered(gateway, after).status_code == 200
     assert gateway.stop() == 0
+
+
+def test_thumbnails_of_a_quiet_series_are_made_before_anyone_asks(start_gateway: StartGateway) -> None:
+    """The page's thumbnail is there when it is asked for the first time."""
+    gateway = start_gateway(BACKENDS[0], environment={"GANTRY_STUDY_QUIET": "0"})
+    ds = ct_slice("quiet")
+    store(gateway, ds)
+
+    stored = httpx.get(
+        f"{gateway.dicomweb_url}/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}/instances/{ds.SOPInstanceUID}",
+        headers={"Accept": "application/dicom; transfer-syntax=*"},
+    )
+    digest = hashlib.sha256(stored.content).hexdigest()
+    for size in SIZES:
+        name = hashlib.sha256(key_of(digest, f"thumbnail 1 {size!r}", "image/jpeg").encode()).hexdigest()
+        until = time.monotonic() + 60
+        while not list((gateway.data / "derived").glob(f"*/{name[:2]}/{name}")):
+            assert time.monotonic() < until, f"no thumbnail of {size}"
+            time.sleep(0.1)
+        (file,) = (gateway.data / "derived").glob(f"*/{name[:2]}/{name}")
+        query = "" if size == SIZES[0] else "?viewport={},{}".format(*size)
+        answer = httpx.get(f"{gateway.dicomweb_url}/studies/{ds.StudyInstanceUID}/thumbnail{query}", timeout=60)
+        assert file.read_bytes().endswith(answer.content) and answer.headers["content-type"] == "image/jpeg"
