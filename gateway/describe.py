@@ -9,6 +9,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from xxhash import xxh3_128
+
 from gateway.dicom.frames import FrameTable
 from gateway.dicom.header import Header, ItemView, read_header
 from gateway.dicom.uids import is_uid
@@ -38,10 +40,33 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """SHA-256 in hex: of the whole Part 10 file, and of the data set without group 0002."""
+    """SHA-256 in hex: of the whole Part 10 file, and of the data set without group 0002; and the file's XXH3-128."""
 
     file: str
     dataset: str
+    checksum: str
+
+
+class Digester:
+    """Works them out while the file goes by."""
+
+    def __init__(self) -> None:
+        self._file, self._dataset, self._checksum = hashlib.sha256(), hashlib.sha256(), xxh3_128()
+
+    def head(self, data: bytes) -> None:
+        """What comes before the data set."""
+        self._file.update(data)
+        self._checksum.update(data)
+
+    def dataset(self, data: bytes | bytearray | memoryview) -> None:
+        """More bytes of the data set."""
+        self._file.update(data)
+        self._dataset.update(data)
+        self._checksum.update(data)
+
+    def digests(self) -> Digests:
+        """Of all that went by."""
+        return Digests(self._file.hexdigest(), self._dataset.hexdigest(), self._checksum.hexdigest())
 
 
 def identity(header: Header) -> Identity:
@@ -83,6 +108,7 @@ def describe(
         key=key,
         size=size,
         digest=digests.file,
+        checksum=digests.checksum,
         dataset_digest=header.meta.received_digest or digests.dataset,
         header_size=header.size,
         frames=table.to_bytes() if table is not None else None,
@@ -98,13 +124,12 @@ def read_and_describe(stream: BinaryIO, size: int, *, version: str, key: str) ->
 
 
 def _digest(stream: BinaryIO, dataset_offset: int) -> Digests:
-    whole, dataset = hashlib.sha256(), hashlib.sha256()
+    digester = Digester()
     stream.seek(0)
-    whole.update(stream.read(dataset_offset))
+    digester.head(stream.read(dataset_offset))
     while chunk := stream.read(1 << 20):
-        whole.update(chunk)
-        dataset.update(chunk)
-    return Digests(whole.hexdigest(), dataset.hexdigest())
+        digester.dataset(chunk)
+    return digester.digests()
 
 
 def _value(source: Header | ItemView, attribute: Attribute) -> Value | None:

@@ -119,5 +119,5 @@ def _records(archive: Archive, versions: list[ObjectInfo], report: Report) -> It
         if kept is not None and kept != (record.digest, record.dataset_digest):
             # what was received is what the row promises, or the damage would pass for good from now on
             report.damaged.append(info.key)
-            record = replace(record, digest=kept[0], dataset_digest=kept[1])
+            record = replace(record, digest=kept[0], dataset_digest=kept[1], checksum=None)
         yield record

@@ -17,7 +17,7 @@ from typing import BinaryIO, Self
 from gateway import metrics
 from gateway.caller import Caller
 from gateway.coerce import Coercer
-from gateway.describe import Digests, Identity, describe, identity
+from gateway.describe import Digester, Digests, Identity, describe, identity
 from gateway.dicom.edit import Editor
 from gateway.dicom.element_writer import Sink
 from gateway.dicom.header import Header, read_header
@@ -75,8 +75,7 @@ class Incoming:
         self._max_bytes = max_bytes
         self._head: bytearray | None = bytearray()
         self._enough = 512
-        self._file_hash = hashlib.sha256()
-        self._dataset_hash = hashlib.sha256()
+        self._digester = Digester()
         self.meta: FileMeta | None = None
         self.source_aet = ""
         self.size = 0
@@ -96,7 +95,7 @@ class Incoming:
         self.meta = meta
         self.source_aet = source_aet
         head = build_head(meta, source_aet)
-        self._file_hash.update(head)
+        self._digester.head(head)
         self._append(head)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -120,7 +119,7 @@ class Incoming:
                 self._file = self.path.open("r+b", buffering=0)
             except OSError as error:
                 raise _out_of_resources(spool_error(error)) from error
-        return self._file, Digests(self._file_hash.hexdigest(), self._dataset_hash.hexdigest())
+        return self._file, self._digester.digests()
 
     def park(self) -> None:
         """All bytes are here: let the spool file wait its turn without being open. Raises as `write` does."""
@@ -133,8 +132,7 @@ class Incoming:
         old_path, old = self.path, self._file
         self.path, self._file = self._archive.spool.create(self._archive.new_version())
         try:
-            self._file_hash = hashlib.sha256()
-            self._dataset_hash = hashlib.sha256()
+            self._digester = Digester()
             self.size = 0
             self.begin(meta, self.source_aet)
             write_dataset(self)
@@ -160,8 +158,7 @@ class Incoming:
 
     def _dataset(self, data: bytes | bytearray | memoryview) -> None:
         self._append(data)
-        self._file_hash.update(data)
-        self._dataset_hash.update(data)
+        self._digester.dataset(data)
 
     def _append(self, data: bytes | bytearray | memoryview) -> None:
         self.size += len(data)

@@ -69,6 +69,7 @@ def instance_values(record: InstanceRecord) -> Mapping[str, Any]:
         "dataset_digest": record.dataset_digest,
         "header_size": record.header_size,
         "frames": record.frames,
+        "checksum": record.checksum,
         **row_values(INSTANCE_ATTRIBUTES, record),
     }
 

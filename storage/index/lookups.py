@@ -119,6 +119,7 @@ def located_columns() -> Select[Any]:
             instance.c.header_size,
             instance.c.number_of_frames,
             instance.c.frames,
+            instance.c.checksum,
         )
         .join(series, instance.c.series == series.c.id)
         .join(study, instance.c.study == study.c.id)

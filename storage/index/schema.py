@@ -123,6 +123,7 @@ instance = Table(
     Column("header_size", BigInteger, nullable=False),
     *_columns(list(INSTANCE_ATTRIBUTES), UIDS),
     Column("frames", LargeBinary),
+    Column("checksum", _TEXT),
 )
 Index(None, instance.c.series, instance.c.instance_number)
 Index(None, instance.c.study)

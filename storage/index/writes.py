@@ -152,7 +152,7 @@ _LIVE = Statement(
 )
 _INSTANCE_VALUES = [
     *("sop_class_uid", "transfer_syntax_uid", "version", "object_key", "size", "digest", "dataset_digest"),
-    *("header_size", "frames"),
+    *("header_size", "frames", "checksum"),
     *columns_of(INSTANCE_ATTRIBUTES),
 ]
 _INSERT_STUDY = Statement(

@@ -56,6 +56,7 @@ def record(
         dataset_digest=digest("dataset", sop_uid, content),
         header_size=500,
         frames=b"frames",
+        checksum=digest("checksum", sop_uid, content)[:32],
         attributes={keyword: value for keyword, value in values.items() if value is not None},
         requests=requests,
     )

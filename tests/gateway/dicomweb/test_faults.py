@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import struct
 import time
 from collections.abc import Iterator
@@ -181,3 +182,24 @@ def test_a_malformed_uid_is_refused(shared: Service, attribute: str, evil: str) 
     answer = shared.store(data)
     assert (answer.status_code, reasons(answer)) == (409, [0xC000])
     assert evil not in answer.text or evil in ("", "1.", ".1")
+
+
+@pytest.mark.parametrize("checked_by", ["checksum", "digest"])
+def test_a_flipped_bit_is_never_served_as_good(tmp_path: Path, checked_by: str) -> None:
+    """F-16: by the checksum; by the digest for what was stored before there were checksums."""
+    with serve(tmp_path) as service:
+        service.store(SLICE)
+        (located,) = service.archive.locate(SLICE.StudyInstanceUID)
+        assert located.checksum is not None
+        if checked_by == "digest":
+            with sqlite3.connect(tmp_path / "index.db") as index:
+                index.execute("UPDATE instance SET checksum = NULL")
+            index.close()
+        accept = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+        assert service.get(PATH, accept).status_code == 200
+        file = service.folder / "objects" / located.key
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.chmod(0o600)
+        file.write_bytes(data)
+        assert service.get(PATH, accept).status_code == 500
