@@ -201,15 +201,17 @@ def _listed(attribute: Attribute, values: Sequence[str], how: How) -> list[str]:
 def _included(
     fields: Sequence[str], level: Level, creators: Mapping[tuple[int, ...], str]
 ) -> tuple[list[Attribute], list[str]]:
-    """Attributes that `includefield` asks for, and the names of those that are not there (QIDO-10, QIDO-11)."""
+    """Attributes that `includefield` asks for, and the names of those that are not there (QIDO-10, QIDO-11).
+
+    PS3.18 8.3.4.3 wants `all` to stand alone. Clients send it beside others, and mean all of it.
+    """
     names = [name.strip() for name in fields if name.strip()]
-    if any(name.lower() == "all" for name in names):
-        if len(names) > 1:
-            raise BadRequest("includefield", "includefield=all stands alone (PS3.18 8.3.4.3)")
-        return [one for one in ATTRIBUTES if one.level <= level], []
-    found: list[Attribute] = []
+    every = any(name.lower() == "all" for name in names)
+    found = [one for one in ATTRIBUTES if one.level <= level] if every else []
     missing: list[str] = []
     for name in names:
+        if name.lower() == "all":
+            continue
         named = [with_creator(one, creators) if not one.indexed else one for one in resolve(name) if one.level <= level]
         found += [one for one in named if one is not None]
         if (not named or None in named) and not _is_always_there(name):
