@@ -22,6 +22,7 @@ GatewayError
  +-- NotRenderable            the instance has no picture, or its pixels cannot be decoded
  +-- Damaged                  stored bytes are not what was received: never served as good
  +-- Unavailable              store or index down; a retry may succeed
+      +-- TooSlow               a search took longer than it may; says how to narrow it
 
 The wings map these to a DIMSE status (`gateway/dimse/statuses.py`) and an HTTP status (`gateway/http/failures.py`);
 a test walks every subclass and fails on one that a table misses. Messages hold no patient data.
@@ -200,3 +201,9 @@ class Unavailable(GatewayError):
     """The object store or the index is down or full; a retry may succeed."""
 
     reason = "unavailable"
+
+
+class TooSlow(Unavailable):
+    """A search took longer than it may (S-56); a narrower one will not."""
+
+    reason = "too_slow"

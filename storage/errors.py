@@ -86,6 +86,12 @@ class IndexUnavailable(IndexStoreError):
     reason = "unavailable"
 
 
+class IndexTooSlow(IndexUnavailable):
+    """A statement took longer than it may; the same one will, too."""
+
+    reason = "too_slow"
+
+
 class IndexBroken(IndexUnavailable):
     """The disk failed to keep what was written. Nothing more is taken until the next start (F-13)."""
 

@@ -54,6 +54,7 @@ class UnknownDestination(errors.GatewayError):
 
 STORE: dict[type[Exception], int] = {
     errors.Unavailable: OUT_OF_RESOURCES,
+    errors.TooSlow: OUT_OF_RESOURCES,
     errors.Damaged: PROCESSING_FAILURE,
     errors.NotFound: PROCESSING_FAILURE,
     errors.Gone: PROCESSING_FAILURE,
@@ -72,6 +73,7 @@ STORE: dict[type[Exception], int] = {
     storage_errors.ObjectStoreError: PROCESSING_FAILURE,
     storage_errors.IndexFull: OUT_OF_RESOURCES,
     storage_errors.IndexUnavailable: OUT_OF_RESOURCES,
+    storage_errors.IndexTooSlow: OUT_OF_RESOURCES,
     storage_errors.IndexBusy: OUT_OF_RESOURCES,
     storage_errors.SchemaRefused: PROCESSING_FAILURE,
     storage_errors.RebuildPending: PROCESSING_FAILURE,

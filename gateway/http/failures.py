@@ -52,6 +52,7 @@ class Row:
 
 _DAMAGED = "The stored object is missing or is not what was received; it is never served as good."
 _DOWN = "The object store or the index cannot be reached just now; try again."
+_SLOW = "The search took too long. Narrow it: by date, patient, study, or the beginning of a name."
 _FULL = "There is no room left to keep what was sent."
 _BUSY = "More is being stored at this moment than the gateway takes at a time; try again."
 _INSIDE = "Something failed inside the gateway; the request id names the log lines."
@@ -77,6 +78,7 @@ TABLE: dict[type[Exception], Row] = {
     errors.NotAcceptable: Row(406, "not_acceptable"),
     errors.NotRenderable: Row(406, "not_renderable"),
     errors.Damaged: Row(500, "damaged", _DAMAGED),
+    errors.TooSlow: Row(503, "too_slow", _SLOW),
     errors.Unavailable: Row(503, "unavailable", _DOWN),
     stored.ObjectStoreError: Row(500, "processing_failure", _INSIDE),
     stored.ObjectMissing: Row(500, "damaged", _DAMAGED),
@@ -88,6 +90,7 @@ TABLE: dict[type[Exception], Row] = {
     stored.IndexStoreError: Row(500, "processing_failure", _INSIDE),
     stored.IndexFull: Row(507, "full", _FULL),
     stored.IndexUnavailable: Row(503, "unavailable", _DOWN),
+    stored.IndexTooSlow: Row(503, "too_slow", _SLOW),
     stored.IndexBusy: Row(503, "unavailable", _DOWN),
     stored.SchemaRefused: Row(500, "processing_failure", _INSIDE),
     stored.DuplicateConflict: Row(409, "duplicate"),

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gateway.caller import Caller
-from gateway.errors import BadRequest, Unavailable
+from gateway.errors import BadRequest, TooSlow, Unavailable
 from gateway.rights import Action
 from gateway.search import reading
 from storage.archive import Archive
-from storage.errors import QueryRefused, StorageError
+from storage.errors import IndexTooSlow, QueryRefused, StorageError
 from storage.query import AnyOf, Condition, Empty, Query
 from storage.records import Page
 
@@ -53,6 +53,8 @@ def search(
             return archive.search(query)
         except QueryRefused as refused:
             raise BadRequest(refused.key, str(refused)) from refused
+        except IndexTooSlow as error:
+            raise TooSlow("the search took too long; narrow it") from error
         except StorageError as error:
             raise Unavailable("the index does not answer; try again") from error
 

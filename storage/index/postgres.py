@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, create_engine, make_url
+from sqlalchemy import ColumnElement, Connection, Engine, create_engine, make_url
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 
-from storage.errors import IndexFull, IndexStoreError, IndexUnavailable
+from storage.errors import IndexFull, IndexStoreError, IndexTooSlow, IndexUnavailable
 from storage.index.migrate import upgrade
 from storage.index.sql import Dialect, SqlIndex
 
 RETRY = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03"})
 """Serialization failure, deadlock, lock time-out, and a server that is going down or coming up."""
 FULL = frozenset({"53100", "53200"})
+CANCELED = "57014"
+"""Ended by statement_timeout."""
 
 
 def glob(column: ColumnElement[Any], pattern: str) -> ColumnElement[bool]:
@@ -31,12 +34,21 @@ def translate(error: SQLAlchemyError) -> tuple[IndexStoreError, bool]:
     state = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
     if state in FULL:
         return IndexFull("no room left for the index"), False
+    if state == CANCELED:
+        return IndexTooSlow("a statement took too long"), False
     lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if state in RETRY or lost:
         return IndexUnavailable("the index was interrupted"), True
     if state:
         return IndexUnavailable(f"the index refused a statement (SQLSTATE {state})"), False
     return IndexUnavailable("the index does not answer"), False
+
+
+@contextmanager
+def limited(connection: Connection, seconds: float) -> Iterator[None]:
+    """Until its transaction ends, the statements of the connection may take this long."""
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {max(int(seconds * 1000), 1)}")
+    yield
 
 
 class PostgresIndex(SqlIndex):
@@ -52,7 +64,9 @@ class PostgresIndex(SqlIndex):
                 raise translate(error)[0] from error
             raise
         super().__init__(
-            _engine(url, size=16), writers, Dialect(insert_new=_insert_new, glob=glob, translate=translate)
+            _engine(url, size=16),
+            writers,
+            Dialect(insert_new=_insert_new, glob=glob, translate=translate, limited=limited),
         )
 
     def facts(self) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -39,12 +39,14 @@ class Dialect:
     """What differs between the databases.
 
     `insert_new` and `glob` see `session.InsertNew` and `conditions.Glob`; `translate` gives our error for a driver's,
-    and whether the same transaction may succeed when it is run again at once.
+    and whether the same transaction may succeed when it is run again at once. `limited` is a context in which the
+    statements of a connection are ended after so many seconds.
     """
 
     insert_new: InsertNew
     glob: Glob
     translate: Callable[[SQLAlchemyError], tuple[IndexStoreError, bool]]
+    limited: Callable[[Connection, float], AbstractContextManager[None]]
     attempts: int = 4
 
 
@@ -59,7 +61,12 @@ class _Addition:
 
 
 class SqlIndex(Queue, Credentials, Health):
-    """`Index` over two engines. Stores that wait at the same time share a transaction."""
+    """`Index` over two engines. Stores that wait at the same time share a transaction.
+
+    `search_seconds` is how long a statement of a search may take (S-56).
+    """
+
+    search_seconds = 5.0
 
     def __init__(self, readers: Engine, writers: Engine, dialect: Dialect) -> None:
         self._readers = readers
@@ -112,11 +119,11 @@ class SqlIndex(Queue, Credentials, Health):
 
     def search(self, query: Query) -> Page:
         """See `Index.search`."""
-        with self._reading_session() as session:
+        with self._reading_session(self.search_seconds) as session:
             page = self._prepared.search(session, query)
         if page is not None:
             return page
-        with self._reading() as connection:
+        with self._reading() as connection, self._dialect.limited(connection, self.search_seconds):
             return search.run(connection, query, self._dialect.glob)
 
     def delete(
@@ -286,9 +293,12 @@ class SqlIndex(Queue, Credentials, Health):
             raise self._dialect.translate(error)[0] from error
 
     @contextmanager
-    def _reading_session(self) -> Iterator[Session]:
+    def _reading_session(self, seconds: float | None = None) -> Iterator[Session]:
+        """For reading; with a limit, if any, for each of its statements."""
         with self._reading() as connection:
-            yield CoreSession(connection, self._dialect.insert_new)
+            limit = nullcontext() if seconds is None else self._dialect.limited(connection, seconds)
+            with limit:
+                yield CoreSession(connection, self._dialect.insert_new)
 
     @contextmanager
     def _writing_session(self) -> Iterator[Session]:

@@ -12,10 +12,11 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -25,7 +26,15 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from storage.errors import IndexBroken, IndexBusy, IndexDamaged, IndexFull, IndexStoreError, IndexUnavailable
+from storage.errors import (
+    IndexBroken,
+    IndexBusy,
+    IndexDamaged,
+    IndexFull,
+    IndexStoreError,
+    IndexTooSlow,
+    IndexUnavailable,
+)
 from storage.folders import make_folder
 from storage.index.migrate import upgrade
 from storage.index.session import DriverSession, Session
@@ -36,6 +45,9 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 SAFE_VERSION = (3, 51, 3)
+_STEPS_PER_SECOND = 200_000
+"""Of SQLite's machine, which does some 50 millions: of a limit one part in 250 passes between two looks at the clock.
+Each look takes the interpreter's lock, for which a busy gateway makes it wait."""
 IO_ERROR = 10
 """SQLITE_IOERR, the low byte of a result code that says which kind of input or output failed."""
 
@@ -74,7 +86,27 @@ def translate(error: SQLAlchemyError) -> tuple[IndexStoreError, bool]:
         ), False
     if "locked" in cause or "busy" in cause:
         return IndexUnavailable("the index is busy"), True
+    if cause == "interrupted":
+        return IndexTooSlow("a statement took too long"), False
     return IndexUnavailable(f"the index cannot be used: {cause}"), False
+
+
+@contextmanager
+def limited(connection: Connection, seconds: float) -> Iterator[None]:
+    """The statements of the connection may take this long, all together: SQLite asks from time to time."""
+    with _watched(connection.connection.dbapi_connection, seconds):
+        yield
+
+
+@contextmanager
+def _watched(raw: Any, seconds: float) -> Iterator[None]:
+    end = time.monotonic() + seconds
+    steps = max(int(seconds * _STEPS_PER_SECOND), 100)
+    raw.set_progress_handler(lambda: time.monotonic() > end, steps)
+    try:
+        yield
+    finally:
+        raw.set_progress_handler(None, steps)
 
 
 class SqliteIndex(SqlIndex):
@@ -89,7 +121,9 @@ class SqliteIndex(SqlIndex):
             writers = _engine(path, immediate=True)
             upgrade(writers)
             super().__init__(
-                _engine(path, immediate=False), writers, Dialect(insert_new=_insert_new, glob=glob, translate=translate)
+                _engine(path, immediate=False),
+                writers,
+                Dialect(insert_new=_insert_new, glob=glob, translate=translate, limited=limited),
             )
         except BaseException as error:
             if self._lock >= 0:
@@ -102,9 +136,12 @@ class SqliteIndex(SqlIndex):
         self._turn = _Turn(path if beside else None)
 
     @contextmanager
-    def _reading_session(self) -> Iterator[Session]:
+    def _reading_session(self, seconds: float | None = None) -> Iterator[Session]:
         try:
-            with self._drivers.one() as connection:
+            with (
+                self._drivers.one() as connection,
+                nullcontext() if seconds is None else _watched(connection, seconds),
+            ):
                 yield DriverSession(connection.cursor(), self._readers.dialect, _insert_new)
         except SQLAlchemyError as error:
             raise translate(error)[0] from error

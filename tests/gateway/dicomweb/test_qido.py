@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from storage.index.sql import SqlIndex
 from tests.gateway.dicomweb.service import Service, serve
 from tests.parts.datasets import ct_slice, mr_slice, sequence_item, uid
 
@@ -311,6 +312,19 @@ def test_what_is_malformed_is_refused_by_name(filled: Service, query: str, param
 def test_an_endless_limit_is_capped(filled: Service) -> None:
     """S-56."""
     assert len(found(filled.get("/instances?limit=1000000000"), "00080018")) == 6
+
+
+def test_a_search_that_takes_too_long_is_503(service: Service) -> None:
+    """S-56, SC-503: it says what would help, and other searches go on."""
+    for number in range(40):
+        service.store(ct_slice(study=number))
+    assert isinstance(service.archive.index, SqlIndex)
+    service.archive.index.search_seconds = -1.0
+    answer = service.get("/studies?PatientName=*x*&StudyDescription=*y*")
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:gantry:problem:too_slow")
+    assert "Narrow it" in answer.json()["detail"]
+    service.archive.index.search_seconds = 5.0
+    assert service.get("/studies?PatientName=*test*").status_code == 200
 
 
 @pytest.mark.parametrize("value", ["' OR 1=1 --", "%", "_", "\\", "a%' ESCAPE '%"])

@@ -73,8 +73,8 @@ class Watched(SqliteIndex):
         self.seen: list[tuple[str, Any]] = []
 
     @contextmanager
-    def _reading_session(self) -> Iterator[Session]:
-        with super()._reading_session() as session:
+    def _reading_session(self, seconds: float | None = None) -> Iterator[Session]:
+        with super()._reading_session(seconds) as session:
             assert isinstance(session, DriverSession)
             session.cursor.connection.set_trace_callback(lambda statement: self.seen.append((statement, ())))
             try:
