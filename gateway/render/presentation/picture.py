@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy
@@ -11,9 +12,9 @@ from PIL import Image
 
 from gateway.dicom.description import PixelDescription
 from gateway.dicom.header import Header
-from gateway.dicom.pixels import decode_frame
+from gateway.dicom.pixels import DecodedFrame, decode_frame
 from gateway.dicom.view import View as Values
-from gateway.errors import BadRequest, NotRenderable
+from gateway.errors import BadRequest, NotFound, NotRenderable
 from gateway.render.annotation import annotate
 from gateway.render.colour import to_rgb
 from gateway.render.encode import encode
@@ -25,18 +26,29 @@ from gateway.render.parameters import aspect_of, palette_of
 from gateway.render.presentation.geometry import Geometry, geometry_of
 from gateway.render.presentation.graphics import draw_annotations
 from gateway.render.presentation.grey import Chain, by_value, chain_of
+from gateway.render.presentation.mask import Decode, mask_frames, subtracted
+from gateway.render.presentation.planes import Plane, laid_on, plane_of
 from gateway.render.presentation.shutter import OVERLAY_GROUP, SHUTTER_SHAPE, covered, shade_of
 from gateway.render.presentation.state import State
 from gateway.render.profiles import source_of, with_profile
 from gateway.render.view import Picture, Viewport
 from gateway.render.view import View as Asked
 
-_SOP_UID = 0x00080018
+_SOP_UID, _OPACITY = 0x00080018, 0x00700403
 _LAYER, _LAYER_GREY, _LAYER_RGB, _LAYER_LAB = 0x00700002, 0x00700066, 0x00700067, 0x00700401
 _PALETTE = tuple((0x00281101 + channel, 0x00281201 + channel, 0x00281221 + channel) for channel in range(3))
 
 RGB = NDArray[numpy.uint8]
 Region = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A frame (1-based) of another image that is blended over one, and its bytes."""
+
+    header: Header
+    frame: int
+    data: bytes
 
 
 def present(
@@ -47,16 +59,27 @@ def present(
     view: Asked,
     media_type: str,
     region: Region | None = None,
+    fetch: Callable[[int], bytes] | None = None,
+    over: Over | None = None,
 ) -> Picture:
     """Frame `frame` (1-based) of an image, whose bytes are `data`, as the state shows it.
 
     Of the view's viewport the size counts, and its window does not. `region` is left, top, right and bottom of what is
-    wanted, as fractions of the displayed area. Raises NotRenderable where image and state do not go together,
-    BadRequest for what is too large.
+    wanted, as fractions of the displayed area. `fetch` gives the bytes of other frames of the image, which a mask
+    needs; `over` is what is blended over it. Raises NotRenderable where image and state do not go together, BadRequest
+    for what is too large.
     """
     description = PixelDescription.from_header(header)
     decoded = decode_frame(data, description, header.meta.transfer_syntax_uid)
-    image, window = _base(state, header, description, decoded.pixels, decoded.photometric_interpretation, frame)
+
+    def other(number: int) -> NDArray[Any]:
+        if fetch is None:
+            raise NotFound("there is no other frame")
+        return decode_frame(fetch(number), description, header.meta.transfer_syntax_uid).pixels
+
+    image, window = _base(state, header, description, decoded, frame, other)
+    if over is not None:
+        image = _blended(state, image, over, plane_of(header, frame))
     aspect = aspect_of(header, frame)
     sop_uid = header.text(_SOP_UID) or ""
     planes = Planes(state, header, description, data, frame)
@@ -113,9 +136,10 @@ def _opaque(bits: Bits) -> Image.Image:
 
 
 def _base(
-    state: State, header: Header, description: PixelDescription, pixels: NDArray[Any], photometric: str, frame: int
+    state: State, header: Header, description: PixelDescription, decoded: DecodedFrame, frame: int, other: Decode
 ) -> tuple[Image.Image, str]:
     """The image in RGB, before anything is laid over it, and the window that it is shown in."""
+    pixels, photometric = decoded.pixels, decoded.photometric_interpretation
     if state.sop_class == COLOR_STATE:
         return _in_srgb(Image.fromarray(_colours(header, description, pixels, photometric)), state), ""
     if description.samples_per_pixel != 1 or photometric == "PALETTE COLOR":
@@ -124,7 +148,9 @@ def _base(
     chain = chain_of(state.part, voi, state.header, description)
     if state.sop_class == PSEUDO_COLOR_STATE:
         return _in_srgb(Image.fromarray(_pseudo_colours(state.header, chain, pixels)), state), chain.window
-    return Image.fromarray(chain.shades(pixels)).convert("RGB"), chain.window
+    masks = mask_frames(state.header, frame)
+    shades = subtracted(chain, pixels, masks, other) if masks else chain.shades(pixels)
+    return Image.fromarray(shades).convert("RGB"), chain.window
 
 
 def _colours(header: Header, description: PixelDescription, pixels: NDArray[Any], photometric: str) -> RGB:
@@ -152,6 +178,22 @@ def _pseudo_colours(state: Values, chain: Chain, pixels: NDArray[Any]) -> RGB:
         return numpy.stack(shades, axis=-1).astype(numpy.uint8)
 
     return by_value(pixels, work)
+
+
+def _blended(state: State, image: Image.Image, over: Over, under: Plane | None) -> Image.Image:
+    """The superimposed image in the state's palette, over the underlying one, as opaque as it says (PS3.4 N.2.4)."""
+    own = plane_of(over.header, over.frame)
+    if under is None or own is None or state.over is None:
+        raise NotRenderable("it is not known how the images to be blended lie on each other")
+    description = PixelDescription.from_header(over.header)
+    decoded = decode_frame(over.data, description, over.header.meta.transfer_syntax_uid)
+    voi = state.voi(over.header.text(_SOP_UID) or "", over.frame, state.over)
+    chain = chain_of(state.over, voi, state.over, description)
+    coloured = Image.fromarray(_pseudo_colours(state.header, chain, decoded.pixels))
+    placed, where = laid_on(coloured, own, under, image.size)
+    opacity = state.header.float(_OPACITY)
+    mixed = Image.blend(image, placed, min(max(1.0 if opacity is None else opacity, 0.0), 1.0))
+    return _in_srgb(Image.composite(mixed, image, where), state)
 
 
 def _in_srgb(image: Image.Image, state: State) -> Image.Image:

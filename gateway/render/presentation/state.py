@@ -36,7 +36,8 @@ class Reference:
 class State:
     """What a presentation state says. `header` has all its tables loaded; `part` is what pixels are drawn by.
 
-    `part` is the header itself, or for blending the item of the underlying images.
+    `part` is the header itself, or for blending the item of the underlying images; `over` is that of the images that
+    are blended over them.
     """
 
     def __init__(self, header: Header, read: Callable[[int, int], bytes]) -> None:
@@ -45,19 +46,29 @@ class State:
         load_profiles(header, read)
         self.header = header
         self.sop_class = header.text(_SOP_CLASS) or ""
-        blended = [item for item in header.sequence(_BLENDING) if item.text(_POSITION) == "UNDERLYING"]
-        self.part: View = blended[0] if blended else header
-        for voi in self.part.sequence(_SOFTCOPY_VOI):
-            for table in voi.sequence(0x00283010):
-                _load(table, read)
+        blended = {item.text(_POSITION): item for item in header.sequence(_BLENDING)}
+        self.part: View = blended.get("UNDERLYING", header)
+        self.over: View | None = blended.get("SUPERIMPOSED")
+        for part in (self.part, self.over or header):
+            for voi in part.sequence(_SOFTCOPY_VOI):
+                for table in voi.sequence(0x00283010):
+                    _load(table, read)
         for table in (*header.sequence(_PRESENTATION_LUT), *self.part.sequence(0x00283000)):
             _load(table, read)
 
     @property
     def references(self) -> list[Reference]:
-        """The images, in the order in which they stand (PS3.3 C.11.11)."""
+        """The images, in the order in which they stand (PS3.3 C.11.11); of blending, the underlying ones (RP-08)."""
+        return self._references(self.part)
+
+    @property
+    def superimposed(self) -> list[Reference]:
+        """The images that are blended over the others."""
+        return self._references(self.over) if self.over is not None else []
+
+    def _references(self, part: View) -> list[Reference]:
         found: list[Reference] = []
-        for series in self.part.sequence(_SERIES):
+        for series in part.sequence(_SERIES):
             for image in series.sequence(_IMAGES):
                 sop_uid = image.text(_SOP_UID)
                 if sop_uid and len(found) < MAX_REFERENCES:
@@ -65,9 +76,9 @@ class State:
                     found.append(Reference(series.text(_SERIES_UID) or "", sop_uid, frames))
         return found
 
-    def voi(self, sop_uid: str, frame: int) -> View | None:
-        """The item of Softcopy VOI LUT Sequence for a frame of an image."""
-        return next(iter(_for(self.part.sequence(_SOFTCOPY_VOI), sop_uid, frame)), None)
+    def voi(self, sop_uid: str, frame: int, part: View | None = None) -> View | None:
+        """The item of Softcopy VOI LUT Sequence for a frame of an image, in a part of the state."""
+        return next(iter(_for((part or self.part).sequence(_SOFTCOPY_VOI), sop_uid, frame)), None)
 
     def displayed_area(self, sop_uid: str, frame: int) -> View | None:
         """The item of Displayed Area Selection Sequence for a frame of an image."""

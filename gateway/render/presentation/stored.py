@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from gateway import retrieve
 from gateway.caller import Caller
@@ -13,7 +13,8 @@ from gateway.errors import NotFound, NotRenderable
 from gateway.render.kept import keep
 from gateway.render.kinds import Kind, kind_of
 from gateway.render.parameters import group
-from gateway.render.presentation.picture import Region, present
+from gateway.render.presentation.picture import Over, Region, present
+from gateway.render.presentation.planes import Plane, nearest, plane_of
 from gateway.render.presentation.state import State
 from gateway.render.source import header_of, reader
 from gateway.render.view import Picture, View
@@ -74,10 +75,49 @@ def through(
         header = header_of(archive, image)
         data = retrieve.stored_frame(archive, image, frame)
         found = state_of(archive, state)
-        return present(found, header, data, frame, view, media_type, region)
+        fetch = partial(retrieve.stored_frame, archive, image)
+        over = _over(archive, state, header, frame) if found.over is not None else None
+        return present(found, header, data, frame, view, media_type, region, fetch, over)
 
     what = f"state {state.digest} frame {frame} {view!r} {region!r}"
     return keep(archive, image, what, media_type, make)
+
+
+@lru_cache(maxsize=8)
+def _superimposed(archive: Archive, state: Located) -> tuple[tuple[Located, int, Header, Plane], ...]:
+    """The frames that a stored blending state lays over others, each with its plane.
+
+    They are looked for in the study of the state, which the caller may see. Raises NotRenderable when none is there:
+    the state may not be the same without them.
+    """
+    found: list[tuple[Located, int, Header, Plane]] = []
+    for reference in state_of(archive, state).superimposed:
+        with retrieve.reading():
+            images = archive.locate(state.study_uid, reference.series_uid, reference.sop_uid)
+        for image in images:
+            if kind_of(image) is not Kind.FRAMES:
+                continue
+            header = header_of(archive, image)
+            for number in range(1, retrieve.frame_table(image).count + 1):
+                plane = plane_of(header, number)
+                if plane is not None and (not reference.frames or number in reference.frames):
+                    found.append((image, number, header, plane))
+    if not found:
+        raise NotRenderable("none of the images that the presentation state lays over others is here")
+    return tuple(found)
+
+
+def _over(archive: Archive, state: Located, header: Header, frame: int) -> Over | None:
+    """What lies over a frame; None where nothing lies there. Raises NotRenderable where that cannot be told."""
+    under = plane_of(header, frame)
+    candidates = _superimposed(archive, state)
+    if under is None or all(plane.space != under.space for *_, plane in candidates):
+        raise NotRenderable("the images to be blended are in different spaces, and registrations are not applied")
+    place = nearest(under, [plane for *_, plane in candidates])
+    if place is None:
+        return None
+    image, number, own, _ = candidates[place]
+    return Over(own, number, retrieve.stored_frame(archive, image, number))
 
 
 def in_order(archive: Archive, frames: Sequence[tuple[Located, int]]) -> list[tuple[Located, int]]:

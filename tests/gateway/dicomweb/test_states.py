@@ -14,8 +14,8 @@ from pydicom.dataset import Dataset
 
 from tests.gateway.dicomweb.service import Service, parts_of
 from tests.gateway.dicomweb.test_rendered import picture, url
-from tests.gateway.render.states import area, referenced, state, voi
-from tests.parts.datasets import ct_slice, enhanced_mr, report
+from tests.gateway.render.states import BLENDING, area, referenced, state, voi
+from tests.parts.datasets import ct_slice, enhanced_mr, report, sequence_item
 
 HU: dict[str, Any] = {"RescaleSlope": "1", "RescaleIntercept": "-1024", "RescaleType": "HU"}
 # The last in the patient first, so that the order of positions is not that of the references.
@@ -137,3 +137,69 @@ def test_a_study_shows_its_images_once(filled: Service) -> None:
     assert len(parts) == 3
     states = parts_of(filled.get(f"{url(SEVERAL, 2)}/rendered", 'multipart/related; type="image/jpeg"'))
     assert len(states) == 3
+
+
+def blending(opacity: float = 0.5, **values: Any) -> tuple[list[Dataset], list[Dataset], Dataset]:
+    """Two slices, two of another series at half the size over the middle of them, and a state that blends them."""
+    under = [ct_slice("blend", number=number, rows=64, columns=64, SliceThickness="1") for number in (1, 2)]
+    over = [ct_slice("blend", 2, number, rows=16, columns=16, SliceThickness="1") for number in (1, 2)]
+    for ds in over:
+        # 16 pixels of 1.4 mm, from the 17th pixel of 0.7 mm on
+        ds.PixelSpacing = [1.4, 1.4]
+        x, y, z = ds.ImagePositionPatient
+        ds.ImagePositionPatient = [x + 16.5 * 0.7, y + 16.5 * 0.7, z]
+        ds.PixelData = np.full((16, 16), 2000 * int(ds.InstanceNumber), np.int16).tobytes()
+    ds = state(
+        *under, sop_class=BLENDING, study="blend", series=94, BlendingSequence=[], RelativeOpacity=opacity, **values
+    )
+    for position, images, window in (("UNDERLYING", under, voi(0, 1500)), ("SUPERIMPOSED", over, voi(1000, 2000))):
+        ds.BlendingSequence.append(
+            sequence_item(
+                BlendingPosition=position,
+                StudyInstanceUID=ds.StudyInstanceUID,
+                ReferencedSeriesSequence=[
+                    sequence_item(
+                        SeriesInstanceUID=images[0].SeriesInstanceUID,
+                        ReferencedImageSequence=[referenced(image) for image in images],
+                    )
+                ],
+                SoftcopyVOILUTSequence=[window],
+                **HU,
+            )
+        )
+    del ds.ReferencedSeriesSequence
+    for name, last in (("Red", 65535), ("Green", 0), ("Blue", 0)):
+        setattr(ds, f"{name}PaletteColorLookupTableDescriptor", [2, 0, 16])
+        setattr(ds, f"{name}PaletteColorLookupTableData", np.array([0, last], "<u2").tobytes())
+    return under, over, ds
+
+
+def test_blending_lays_one_image_over_another_where_it_lies(service: Service) -> None:
+    """RP-08, PS3.4 N.2.4: frames of the underlying input; the other in colour, by its place in the patient."""
+    under, over, ds = blending(0.25)
+    assert service.store(*under, ds).status_code == 200
+    assert service.get(f"{url(ds)}/rendered").status_code == 406  # what is to lie over them is not here
+    assert service.store(*over).status_code == 200
+    parts = parts_of(service.get(f"{url(ds)}/rendered", 'multipart/related; type="image/png"'))
+    assert [headers["content-location"] for headers, _ in parts] == [
+        f"{service.url}{url(image)}/frames/1" for image in under
+    ]
+    for image, (_, body) in zip(under, parts, strict=True):
+        with Image.open(BytesIO(body)) as decoded:
+            found = np.asarray(decoded.convert("RGB")).astype(int)
+        plain = np.asarray(picture(service.get(f"{url(image)}/rendered?window=0,1500,linear", "image/png"))).astype(int)
+        expected = np.stack([plain] * 3, axis=-1)
+        red = 255 if plain.max() and int(image.InstanceNumber) == 2 else 0
+        inside = expected[16:48, 16:48] * 0.75 + np.array([red, 0, 0]) * 0.25
+        assert np.abs(found[18:46, 18:46] - inside[2:-2, 2:-2]).max() <= 2
+        assert np.abs(found[:16] - expected[:16]).max() <= 1 and np.abs(found[:, 48:] - expected[:, 48:]).max() <= 1
+
+
+def test_images_in_different_spaces_are_not_blended(service: Service) -> None:
+    """PS3.4 N.2.4: a registration would be needed, and is not applied: 406, not a guess."""
+    under, over, ds = blending()
+    for image in over:
+        image.FrameOfReferenceUID = "1.2.3"
+    assert service.store(*under, *over, ds).status_code == 200
+    answer = service.get(f"{url(ds)}/rendered")
+    assert answer.status_code == 406 and "spaces" in answer.json()["detail"]

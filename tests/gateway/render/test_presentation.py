@@ -18,8 +18,19 @@ from gateway.errors import BadRequest, NotRenderable
 from gateway.render import View, Viewport
 from gateway.render.presentation import State, present
 from tests.gateway.dicom.opened import opened
+from tests.gateway.render.pictures import array_of
 from tests.gateway.render.states import COLOR, PSEUDO_COLOR, RED, area, boxed, graphic, layer, state, voi
-from tests.parts.datasets import change, color, ct_slice, instance, mr_slice, part10_bytes, pixels, sequence_item
+from tests.parts.datasets import (
+    change,
+    color,
+    ct_slice,
+    instance,
+    mr_slice,
+    multi_frame,
+    part10_bytes,
+    pixels,
+    sequence_item,
+)
 
 Shades = NDArray[np.uint8]
 CT = ct_slice("pr", rows=96, columns=128)
@@ -393,6 +404,40 @@ def test_a_bitmap_shutter_covers_its_bits() -> None:
     expected = corner() == 1
     expected[:, 100:] = True
     assert np.array_equal(grey(flat(), ds) == 0, expected)
+
+
+def test_a_mask_is_taken_away_after_the_modality_lut() -> None:
+    """IMG-20: the average of the mask frames, before the window; only for the frames that it applies to."""
+    run = multi_frame("pr", frames=4, rows=8, columns=8)
+    frames = np.stack([np.full((8, 8), value, np.uint16) for value in (100, 300, 260, 700)])
+    frames[2:, :4] += 50  # what is new, in its upper half
+    pixels(run, frames, bits_stored=12)
+    ds = state(
+        run,
+        SoftcopyVOILUTSequence=[voi(0, 511, VOILUTFunction="LINEAR_EXACT")],
+        RescaleSlope="2",
+        RescaleIntercept="-7",
+        RescaleType="US",
+        RecommendedViewingMode="SUB",
+        MaskSubtractionSequence=[
+            sequence_item(MaskOperation="AVG_SUB", MaskFrameNumbers=[1, 2], ApplicableFrameRange=[3, 3])
+        ],
+    )
+    one = opened(run)
+    found = State(opened(ds).header, lambda offset, length: b"")
+
+    def greys(frame: int) -> list[int]:
+        picture = present(found, one.header, one.frame(frame), frame, View(), "image/png", fetch=one.frame)
+        found_greys: list[int] = array_of(picture)[::4, 0, 0].tolist()
+        return found_greys
+
+    # 2 * (310 - 200) and 2 * (260 - 200) in a window of 511 around 0
+    assert greys(3) == [round((220 / 511 + 0.5) * 255), round((120 / 511 + 0.5) * 255)]
+    assert greys(4) == [255, 255]
+    ds.MaskSubtractionSequence[0].MaskFrameNumbers = [9]
+    found = State(opened(ds).header, lambda offset, length: b"")
+    with pytest.raises(NotRenderable, match="frame 9"):
+        greys(3)
 
 
 @pytest.mark.parametrize(
