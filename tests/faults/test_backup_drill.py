@@ -1,0 +1,158 @@
+"""The drill of docs/operations.md: backup while the gateway works, disaster, restore, reconcile; nothing is lost."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.doors import Doors
+from tests.end_to_end.test_lifecycle import gantry
+from tests.faults.conftest import Yard
+from tests.parts.debian import find
+from tests.parts.gateway import GatewayProcess
+from tests.parts.ledger import Ledger, Piece, alive, by_c_store, by_stow, make_piece, quiet, verify
+from tests.parts.torture import record, size
+
+DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
+
+
+def commands(section: str) -> str:
+    """The shell lines that the document gives in a section."""
+    text = DOCS.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
+
+
+def back_up_index(url: str, to: Path) -> None:
+    """As the document says, while the gateway runs."""
+    if url.startswith("sqlite"):
+        done = subprocess.run(
+            [sys.executable, "-c", _SQLITE, url.removeprefix("sqlite:///"), str(to)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    else:
+        done = subprocess.run(
+            [tool("pg_dump"), "--format=custom", f"--file={to}", url],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+
+
+_SQLITE = """
+import sqlite3, sys
+source, copy = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True), sqlite3.connect(sys.argv[2])
+source.backup(copy)
+"""
+
+
+def tool(name: str) -> str:
+    """A program of PostgreSQL's, of the same version as the server."""
+    initdb = find("initdb")
+    assert initdb is not None
+    return str(Path(initdb).resolve().parent / name)
+
+
+def send(ledger: Ledger, gateway: GatewayProcess, pieces: list[Piece]) -> None:
+    """Half by each door; all are acknowledged."""
+    by_c_store(ledger, (gateway.host, gateway.dimse_port), pieces[::2])
+    by_stow(ledger, gateway, pieces[1::2])
+    assert {piece.sop_uid for piece in pieces} <= ledger.acknowledged()
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("yard", ["folder+sqlite", "seaweedfs+postgres"], indirect=True)
+def test_an_index_of_yesterday_is_brought_up_to_date(
+    yard: Yard, ledger: Ledger, request: pytest.FixtureRequest
+) -> None:
+    """F-43, F-38, L1: stored and deleted since the backup; RPO 0 for what was acknowledged, and the RTO is measured."""
+    for command in ("gantry index reconcile", "gantry index verify"):
+        assert command in commands("Backup and restore")
+    count = size(20, 2000)
+    gateway = yard.gateway()
+    first = [make_piece("drill before", number) for number in range(count)]
+    send(ledger, gateway, first)
+    url = str(yard.place()["index"])
+    backup = yard.folder / "backup"
+    back_up_index(url, backup)
+
+    after = [make_piece("drill after", number) for number in range(count)]
+    send(ledger, gateway, after)
+    with Doors(gateway) as doors:
+        gone = [first[0], first[1], after[0]]
+        for piece in gone:
+            assert doors.delete(piece.study_uid, piece.series_uid, piece.sop_uid) in (200, 204)
+    for piece in gone:
+        del ledger.pieces[piece.sop_uid], ledger.answers[piece.sop_uid]
+    gateway.kill()
+
+    # the disaster: the index is gone, and with it all since the backup
+    started = time.monotonic()
+    environment = dict(yard.settings)
+    data = yard.folder / "data"
+    if url.startswith("sqlite"):
+        for file in data.glob("index.db*"):
+            file.unlink()
+        shutil.copy(backup, data / "index.db")
+    else:
+        environment["GANTRY_INDEX"] = str(request.getfixturevalue("postgres").database())
+        restore = [tool("pg_restore"), "--no-owner", f"--dbname={environment['GANTRY_INDEX']}", str(backup)]
+        done = subprocess.run(restore, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+    arguments = ("--data", data)
+    told = gantry("index", "reconcile", *arguments, environment=environment)
+    assert (told.returncode, told.stdout) == (
+        0,
+        f"{count - 1} instances adopted, 2 removed that had been deleted or replaced\n",
+    )
+    clean = gantry("index", "verify", "--deep", *arguments, environment=environment)
+    assert clean.returncode == 0, clean.stdout + clean.stderr
+    again = yard.gateway(**{name: value for name, value in environment.items() if name.startswith("GANTRY_")})
+    took = round(time.monotonic() - started, 1)
+    record("drill: index restored, reconciled, verified, serving", instances=2 * count, seconds=took)
+    verify(ledger, again)
+    with Doors(again) as doors:
+        for piece in gone:
+            path = f"/studies/{piece.study_uid}/series/{piece.series_uid}/instances/{piece.sop_uid}"
+            assert doors.get(path).status_code in (404, 410)
+    alive(ledger, again, "drill")
+    quiet(again)
+
+
+def test_objects_of_yesterday_are_completed_by_sending_again(yard: Yard, ledger: Ledger) -> None:
+    """F-44, L3, L4: what the copy of the objects lacks is listed, never served as absent, and taken again."""
+    gateway = yard.gateway()
+    first = [make_piece("old objects", number) for number in range(6)]
+    send(ledger, gateway, first[:4])
+    objects = yard.folder / "data" / "objects"
+    copy = yard.folder / "copy"
+    shutil.copytree(objects, copy)
+    send(ledger, gateway, first[4:])
+    assert gateway.stop() == 0
+    shutil.rmtree(objects)
+    shutil.copytree(copy, objects)
+
+    listed = gantry("index", "verify", "--data", yard.folder / "data")
+    assert listed.returncode == 1
+    assert {line.split()[1] for line in listed.stderr.splitlines() if line.startswith("missing: ")} == {
+        piece.sop_uid for piece in first[4:]
+    }
+    again = yard.gateway()
+    with Doors(again) as doors:
+        for piece in first[4:]:
+            path = f"/studies/{piece.study_uid}/series/{piece.series_uid}/instances/{piece.sop_uid}"
+            assert doors.get(path).status_code == 500
+    send(ledger, again, first[4:])
+    verify(ledger, again)
+    assert again.stop() == 0
+    assert gantry("index", "verify", "--deep", "--data", yard.folder / "data").returncode == 0
