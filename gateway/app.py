@@ -19,6 +19,8 @@ from starlette.routing import BaseRoute, Mount, Router
 from starlette.types import ASGIApp
 
 from gateway import http, isolated, metrics, render, running, tasks
+from gateway.audit import Audit
+from gateway.audit.sending import Sender, senders
 from gateway.authentication import Authentication
 from gateway.coerce import Coercer
 from gateway.delete import describe_again
@@ -32,7 +34,7 @@ from gateway.dimse.report import Reports
 from gateway.dimse.server import DimseServer, bind_both
 from gateway.errors import GatewayError
 from gateway.forwarding import Feed, is_web
-from gateway.http import changes, credentials, documentation, health, integrity, permission, queue
+from gateway.http import audit, changes, credentials, documentation, health, integrity, permission, queue
 from gateway.http.protocol import Protocol
 from gateway.integrity import Scrubber
 from gateway.logs import get_logger
@@ -50,6 +52,9 @@ from storage.errors import RebuildPending, StorageError
 from storage.tasks import Task
 
 log = get_logger("app")
+
+OWN = (*(queue.SERVICE, changes.SERVICE, credentials.SERVICE, audit.SERVICE, integrity.SERVICE, health.SERVICE),)
+"""Services besides those of DICOMweb."""
 
 COLLECT_EVERY = 60.0
 SWEEP_EVERY = 24 * 3600.0
@@ -88,6 +93,14 @@ def open_from(settings: Settings, *, beside: bool = False) -> Archive:
         )
     except ValueError as error:
         raise BadSettings(f"objects or index: {error}") from error
+
+
+def audit_of(settings: Settings, archive: Archive) -> Audit | None:
+    """The audit that the settings want, not started yet."""
+    if settings.audit == "off":
+        return None
+    folder = settings.data.resolve() / "audit"
+    return Audit(folder, archive, required=settings.audit == "required", days=settings.audit_days)
 
 
 def serve(settings: Settings) -> None:
@@ -169,12 +182,15 @@ class Gateway:
         self._stopping = threading.Event()
         self._local = local or new_secret()
         self._authentication = Authentication(settings, archive, self._local)
+        self._audit = audit_of(settings, archive)
+        self._told: list[Sender] = []
 
     def run(self) -> None:
         """Serve in this thread until a signal says stop."""
         # uvicorn raises the signal again once it is done; these handlers let the process go on to its clean end
         signal.signal(signal.SIGTERM, _ignore)
         signal.signal(signal.SIGINT, _ignore)
+        self._start_audit()
         self._count_spooled()
         isolated.configure(_decoding(self._settings))
         feed, webhooks = Feed(self._archive, self._settings), WebhookFeed(self._archive, self._settings)
@@ -190,7 +206,13 @@ class Gateway:
         thumbnails = Thumbnails(self._archive, self._settings)
         bundler = Warmer(self._archive)
         sockets = self._sockets or listen(self._settings)
-        dimse = DimseServer(self._archive, self._settings, authentication=self._authentication, seat=self._seat)
+        dimse = DimseServer(
+            self._archive,
+            self._settings,
+            authentication=self._authentication,
+            seat=self._seat,
+            audit=self._audit,
+        )
         host, port = dimse.start((sockets.dimse, sockets.dimse_tls))
         url = f"http://{_shown(sockets.http)}"
         stopper = threading.Thread(target=self._stop_dimse, args=(dimse,), name="stop-dimse", daemon=True)
@@ -230,7 +252,24 @@ class Gateway:
                 bundler.stop(self._settings.grace)
             if stopper.is_alive():
                 stopper.join(self._settings.grace + 5)
+            if self._audit is not None:
+                self._audit.stop()
+            for sender in self._told:
+                sender.stop()
             log.info("stopped")
+
+    def _start_audit(self) -> None:
+        """Raises BadSettings."""
+        if self._audit is None:
+            return
+        try:
+            self._told = senders(self._settings, self._audit.folder) if self._leads else []
+        except OSError as error:
+            raise BadSettings(f"audit_syslog: certificates cannot be read: {error}") from error
+        self._audit.start()
+        for sender in self._told:
+            self._audit.when_written(sender.wake)
+            sender.start()
 
     def _app(self, dimse_port: int) -> ASGIApp:
         checks = [
@@ -238,6 +277,8 @@ class Gateway:
             ("index", self._archive.index.check),
             ("stopping", self._check_stopping),
         ]
+        if self._audit is not None:
+            checks.append(("audit", self._audit.check))
         routes: list[BaseRoute] = [
             *health.routes(checks, partial=[("spool", self._archive.spool.check)], registry=metrics.registry()),
             Mount("/dicomweb", routes=dicomweb_routes(self._archive, self._settings)),
@@ -246,14 +287,14 @@ class Gateway:
             *integrity.routes(self._archive),
             *changes.routes(self._archive),
             *credentials.routes(self._archive, self._settings),
-            *documentation.routes(
-                [*DICOMWEB, queue.SERVICE, changes.SERVICE, credentials.SERVICE, integrity.SERVICE, health.SERVICE],
-                gantry_version(),
-            ),
+            *audit.routes(self._archive, self._audit),
+            *documentation.routes([*DICOMWEB, *OWN], gantry_version()),
             *permission.for_everybody(ui_routes(self._settings.data, aet=self._settings.aet, dimse_port=dimse_port)),
         ]
         permission.check(routes)
-        return http.middleware(Router(routes, redirect_slashes=False), self._settings, self._authentication)
+        return http.middleware(
+            Router(routes, redirect_slashes=False), self._settings, self._authentication, self._audit
+        )
 
     def _count_spooled(self) -> None:
         """Have `/metrics` show what is being received: asked for then, or where processes add up, told every second."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.rights import EVERYTHING, Rights
+from gateway.trail import Trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,8 @@ class Caller:
 
     `name` is the AE title on DIMSE, the subject of the token on the web, `cli` for commands. `door` is `dimse`, `web`
     or `cli`. `address` is the peer's address. `request_id` stands on every log line of the request or association.
-    `rights` are what the policy grants to the one who came in; the program's own work may do everything.
+    `rights` are what the policy grants to the one who came in; the program's own work may do everything. `trail` is
+    where use cases note what they touched.
     """
 
     name: str
@@ -21,3 +23,4 @@ class Caller:
     address: str = ""
     request_id: str = ""
     rights: Rights = field(default=EVERYTHING, repr=False)
+    trail: Trail = field(default_factory=Trail, repr=False, compare=False)

@@ -21,6 +21,7 @@ from gateway.commands import exit_codes as _exit_codes
 from gateway.commands import fail as _fail
 from gateway.commands import settings_from as _load
 from gateway.commands.access import token_app, user_app
+from gateway.commands.audit import audit_app
 from gateway.commands.index import index_app
 from gateway.commands.viewer import viewer_app
 from storage.errors import IndexBusy
@@ -33,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(index_app, name="index")
+app.add_typer(audit_app, name="audit")
 app.add_typer(token_app, name="token")
 app.add_typer(user_app, name="user")
 queue_app = typer.Typer(help="Look at the tasks that wait: forwarding, reports, notifications.", no_args_is_help=True)

@@ -7,6 +7,7 @@ from gateway.describe import read_and_describe
 from gateway.errors import GatewayError, Gone, NotFound, Unavailable
 from gateway.logs import get_logger
 from gateway.rights import Action
+from gateway.trail import patient_of
 from storage.archive import MISSING, SIZE, Archive
 from storage.errors import ObjectDamaged, ObjectMissing, StorageError
 from storage.reader import open_reader
@@ -24,11 +25,14 @@ def delete(
     """
     within = caller.rights.within(Action.DELETE)
     try:
+        patient_id = patient_of(archive, study_uid)  # afterwards nobody knows
         gone = archive.delete(study_uid, series_uid, sop_uid, within)
         if not gone and within is None and archive.was_deleted(study_uid, series_uid, sop_uid):
             raise Gone("it was deleted before")
         if not gone:
             raise NotFound("no such study, series or instance")
+        caller.trail.study(study_uid, patient_id)
+        caller.trail.count += len(gone)
         describe_again(archive)
     except StorageError as error:
         raise Unavailable("the archive cannot delete at this time; try again") from error

@@ -73,4 +73,7 @@ DAMAGED_INSTANCES = Gauge(
 )
 SCRUBBED = Counter("gantry_scrubbed", "Objects read again and compared with their digest, by outcome.", ("outcome",))
 SCRUBBED_BYTES = Counter("gantry_scrubbed_bytes", "Bytes of objects read again by the scrubber.")
+AUDIT_EVENTS = Counter("gantry_audit_events", "Events written to the audit log.")
+AUDIT_LOST = Counter("gantry_audit_lost", "Events that could not be written to the audit log.")
+AUDIT_SENT = Counter("gantry_audit_sent", "Events told to an audit record repository, by kind.", ("kind",))
 DAMAGED = Counter("gantry_integrity_errors", "Objects found missing or damaged.")

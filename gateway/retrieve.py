@@ -80,6 +80,8 @@ def find(
     if not found:
         level = "instance" if sop_uid else "series" if series_uid else "study"
         raise Gone(f"the {level} was deleted") if gone else NotFound(f"no such {level}")
+    caller.trail.study(study_uid)
+    caller.trail.count += len(found)
     return tuple(found)
 
 

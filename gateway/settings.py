@@ -134,6 +134,19 @@ class Settings(BaseSettings):
     api_keys: bool = Field(False, description="Take API keys that `gantry token create` makes; without one: 401.")
     basic_auth: bool = Field(False, description="Take names and passwords of `gantry user create`, by HTTP Basic.")
     link_days: float = Field(7.0, gt=0, le=366, description="Days for which a link to a study lasts at most.")
+    audit: Literal["off", "on", "required"] = Field(
+        "on", description="Keep an audit log in DATA/audit; required: serve nothing while it cannot be written."
+    )
+    audit_days: float = Field(0.0, ge=0, description="Days for which the audit log is kept; 0: for ever.")
+    audit_syslog: str = Field(
+        "",
+        pattern=r"^$|^(tls|tcp)://[^/]+$",
+        description="Where audit messages (DICOM PS3.15) are sent: tls://HOST:PORT or tcp://HOST:PORT; empty: nowhere.",
+    )
+    audit_syslog_ca: Path | None = Field(None, description="PEM file of the authorities of that receiver.")
+    audit_syslog_cert: Path | None = Field(None, description="PEM file of our certificate and key for that receiver.")
+    audit_fhir: str = Field("", description="URL to which FHIR AuditEvents are posted; empty: nowhere.")
+    audit_fhir_token: str | None = Field(None, repr=False, description="Bearer token that goes with audit_fhir.")
     roles: tuple[Role, ...] = Field((), description="Who may do what with which studies ([[roles]] in the TOML file).")
     insecure: bool = Field(False, description="Allow listening beyond loopback without authentication.")
     calling_aets: Annotated[tuple[str, ...], NoDecode] = Field(

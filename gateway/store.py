@@ -236,6 +236,8 @@ def store(
         raise _failed(caller, _out_of_resources(error), who) from error
     except OSError as error:
         raise _failed(caller, _out_of_resources(spool_error(error)), who) from error
+    caller.trail.study(who.study_uid, str(record.attributes.get("PatientID", "")))
+    caller.trail.count += 1
     metrics.STORES.labels(door=caller.door, outcome=outcome).inc()
     metrics.STORED_BYTES.labels(door=caller.door).inc(incoming.size)
     changed = coerced if outcome != DUPLICATE else ()

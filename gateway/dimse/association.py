@@ -19,13 +19,16 @@ from pynetdicom.service_class import ServiceClass
 from structlog.contextvars import bound_contextvars
 
 from gateway import metrics
+from gateway.audit import FAILED as FAILURE
+from gateway.audit import REFUSED, event_of
+from gateway.audit import SUCCESS as SUCCEEDED
 from gateway.caller import Caller
 from gateway.dimse import commands
 from gateway.dimse.messages import Messages, Request
 from gateway.dimse.negotiation import VERIFICATION, Negotiation, Policy, Rejection
 from gateway.dimse.provider import CLOSING, TRANSFER, Provider, deadline
 from gateway.dimse.requests import ProtocolError
-from gateway.dimse.statuses import SUCCESS
+from gateway.dimse.statuses import NOT_AUTHORIZED, SUCCESS
 from gateway.dimse.transport import Connection, PeerLost, Woken
 from gateway.logs import get_logger
 from gateway.policy import Who
@@ -93,6 +96,7 @@ class Acceptor(Association):
         self.rejection: Rejection | None = None
         self.user: Who | None = None
         self._rights: Rights | None = None
+        self._asked: Caller | None = None
         self.extended: dict[str, bytes] = {}
         self.returned: frozenset[str] = frozenset()
         self.acse = Negotiation(self)
@@ -113,7 +117,16 @@ class Acceptor(Association):
             access = self.policy.access
             self._rights = EVERYTHING if access is None else access.rights(aet, self.user)
         name = aet if self.user is None else f"{aet} {self.user.name}"
-        return Caller(name, "dimse", self.requestor.address, self.association_id, self._rights)
+        self._asked = Caller(name, "dimse", self.requestor.address, self.association_id, self._rights)
+        return self._asked
+
+    def audited(self, action: str, operation: str, status: int) -> None:
+        """Tell the audit of an operation that is over: that of the last `caller`, since there is one at a time."""
+        caller, self._asked = self._asked or self.caller, None
+        if self.policy.audit is not None:
+            good = status < 0x0100 or status >> 12 == 0xB
+            outcome = SUCCEEDED if good else REFUSED if status == NOT_AUTHORIZED else FAILURE
+            self.policy.audit.record(event_of(caller, action, operation, outcome, f"{status:04X}"))
 
     def context(self, context_id: int) -> tuple[str, str]:
         """Abstract and transfer syntax of an accepted presentation context. Raises ProtocolError."""
@@ -191,6 +204,9 @@ class Acceptor(Association):
         self.acse.negotiate_association()
         if not self.is_established:
             log.info("association_rejected", rejection=self.rejection, **self._peer())
+            if self.rejection and self.policy.audit is not None:
+                operation = "A-ASSOCIATE " + ",".join(map(str, self.rejection))
+                self.policy.audit.record(event_of(self.caller, "login", operation, REFUSED))
             return "rejected" if self.rejection else "connection_lost"
         log.info("association_accepted", contexts=len(self._accepted_cx), **self._peer())
         return self._serve_until_end()

@@ -130,6 +130,7 @@ class FindService(QueryRetrieveServiceClass):
         status = f"{final.Status:04X}"
         metrics.OPERATIONS.labels(command=COMMAND, status=status).inc()
         log.info("find_answered", status=status, matches=count)
+        self._acceptor.audited("search", COMMAND, final.Status)
         if not self._acceptor.is_established:
             return
         messages = self._acceptor.messages

@@ -101,6 +101,8 @@ class Reception:
         finally:
             self.close()
         _SECONDS.observe(perf_counter() - started)
+        assert self._association is not None
+        self._association.audited("store", COMMAND, statuses.SUCCESS if ds is None else ds.Status)
         if ds is None:
             return commands.answer(request, statuses.SUCCESS)
         return commands.answer(request, ds.Status, more=statuses.elements(ds))

@@ -92,6 +92,7 @@ class CommitmentService(ServiceClass):
             status, comment = statuses.PROCESSING_FAILURE, "internal error"
         metrics.OPERATIONS.labels(command=COMMAND, status=f"{status:04X}").inc()
         log.info("commitment_answered", status=f"{status:04X}")
+        self._acceptor.audited("search", f"{COMMAND} storage commitment", status)
         try:
             self._respond(req, context.context_id, status, comment)
             if task is not None:

@@ -24,6 +24,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
+from gateway.audit import Audit
 from gateway.dicom.uids import (
     DEFLATED_LITTLE_ENDIAN,
     EXPLICIT_BIG_ENDIAN,
@@ -110,6 +111,7 @@ class Policy:
     access: Access | None = None
     ignore_identity: bool = False
     hosts: Mapping[str, str] = field(default_factory=dict)
+    audit: Audit | None = None
 
     def titles(self, called: str | None, calling: str | None) -> Rejection | None:
         """The rejection that these AE titles earn (NET-02, NET-10)."""

@@ -18,6 +18,7 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.transport import AddressInformation
 
 from gateway import metrics
+from gateway.audit import Audit
 from gateway.authentication import Authentication
 from gateway.coerce import Coercer
 from gateway.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
@@ -32,6 +33,7 @@ from gateway.dimse.negotiation import CONGESTED, LIMIT_EXCEEDED, Policy, Rejecti
 from gateway.dimse.places import Places, Seat
 from gateway.dimse.services import Services
 from gateway.dimse.tls import ServerTls
+from gateway.errors import Unavailable
 from gateway.logs import get_logger
 from gateway.settings import BadSettings, Settings, is_loopback
 from storage.archive import Archive
@@ -58,10 +60,12 @@ class DimseServer:
         limits: Limits | None = None,
         authentication: Authentication | None = None,
         seat: Seat | None = None,
+        audit: Audit | None = None,
     ) -> None:
         self._archive = archive
         self._settings = settings
         self._limits = limits or Limits()
+        self._audit = audit
         self._access = Access(settings, authentication or Authentication(settings, archive))
         self._services = Services(archive, settings, self._limits)
         self._coercer = Coercer.of(settings)
@@ -132,7 +136,9 @@ class DimseServer:
         """Move an association to the established ones, unless there are too many or we stop."""
         try:
             self._archive.spool.check_budget()
-        except SpoolBusy:
+            if self._audit is not None:
+                self._audit.check()
+        except (SpoolBusy, Unavailable):
             metrics.STORES_TURNED_AWAY.labels(door="dimse").inc()
             return CONGESTED
         with self._lock:
@@ -180,6 +186,7 @@ class DimseServer:
             self._access,
             settings.user_identity == "ignore",
             {peer.aet: peer.host for peer in settings.peers} if settings.require_peer_host else {},
+            self._audit,
         )
 
     def _accept(self, listener: Listener, accepted: socket.socket, address: tuple[Any, ...]) -> None:

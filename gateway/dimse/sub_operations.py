@@ -119,8 +119,14 @@ class RetrieveService(QueryRetrieveServiceClass):
             failed=counts.failed,
             remaining=counts.remaining,
         )
+        self._acceptor.audited("read", self._operation(req), status)
         if self._acceptor.is_established:
             self._respond(status, comment)
+
+    def _operation(self, req: C_GET | C_MOVE) -> str:
+        """What this was, for the audit: where instances went is the point of it."""
+        destination = "" if isinstance(req, C_GET) else str(req.MoveDestination or "")[:16].strip()
+        return f"{self.command} {destination}".strip()
 
     def send_all(self, found: Sequence[Located]) -> Iterator[Sent]:
         """Send the instances; one result each, in any order. Closing it stops. Raises GatewayError before the first."""

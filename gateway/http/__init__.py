@@ -5,7 +5,9 @@ from __future__ import annotations
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.audit import Audit
 from gateway.authentication import Authentication
+from gateway.http.audited import Audited
 from gateway.http.cors import CrossOrigin
 from gateway.http.forwarded import Forwarded
 from gateway.http.guard import Guard
@@ -16,19 +18,20 @@ from gateway.policy import Policy
 from gateway.settings import Settings
 
 
-def middleware(app: ASGIApp, settings: Settings, authentication: Authentication) -> ASGIApp:
+def middleware(app: ASGIApp, settings: Settings, authentication: Authentication, audit: Audit | None = None) -> ASGIApp:
     """`app` with the layers that every HTTP wing shares.
 
     From the outside in: Observe (request id, log line, metrics: sees all answers, the layers' own too), CrossOrigin
     (its headers stand on errors; preflights need no credentials), Guard (errors to problem bodies), Forwarded (what a
-    trusted proxy says of the request), Identity (401), Paths (after identity: what is open is decided on the path as it
-    came), then the routes.
+    trusted proxy says of the request), Audited (one event for each), Identity (401), Paths (after identity: what is
+    open is decided on the path as it came), then the routes.
     Give it a Starlette Router, or an application, whose router is taken: Starlette's own error pages would answer
     before the problem layer does.
     """
     inner: ASGIApp = app.router if isinstance(app, Starlette) else app
     known = Identity(Paths(_AsApplication(inner)), authentication, Policy(settings.roles), basic=settings.basic_auth)
-    return Observe(CrossOrigin(Guard(Forwarded(known, settings.proxy_networks)), settings.cors_origins))
+    asked: ASGIApp = known if audit is None else Audited(known, audit)
+    return Observe(CrossOrigin(Guard(Forwarded(asked, settings.proxy_networks)), settings.cors_origins))
 
 
 class _AsApplication:

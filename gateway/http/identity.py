@@ -30,7 +30,8 @@ LINK_PARAMETER = "token"
 LINK_ROOTS = ("/dicomweb", "/wado")
 """Where the secret of a link may stand in the query, for `<img>` and `<video>`, which send no headers."""
 
-_SCOPE_KEY = "gantry.caller"
+CALLER_KEY = "gantry.caller"
+"""Where the Caller of a request stands in its scope, once it is known."""
 
 
 class Identity:
@@ -63,7 +64,7 @@ class Identity:
         address = client[0] if client else ""
         request_id = scope.get("state", {}).get("request_id", "")
         if not self._authentication.required:
-            scope[_SCOPE_KEY] = Caller("anonymous", "web", address, request_id, EVERYTHING)
+            scope[CALLER_KEY] = Caller("anonymous", "web", address, request_id, EVERYTHING)
             return
         presented = Headers(scope=scope).get("authorization", "")
         try:
@@ -75,7 +76,7 @@ class Identity:
         if who is None and not _is_open(scope):
             raise self._unauthorized("Credentials are needed: Authorization: Bearer TOKEN.", wrong=False)
         rights = NOTHING if who is None else self._policy.rights(who)
-        scope[_SCOPE_KEY] = Caller("anonymous" if who is None else who.name, "web", address, request_id, rights)
+        scope[CALLER_KEY] = Caller("anonymous" if who is None else who.name, "web", address, request_id, rights)
 
     async def _who(self, scope: Scope, presented: str) -> Who | None:
         """Who shows credentials; None: nobody does. Raises Unauthenticated, Unavailable."""
@@ -102,7 +103,7 @@ class Identity:
 
 def caller_of(scope: Scope) -> Caller:
     """The Caller of a request that passed Identity."""
-    caller = scope.get(_SCOPE_KEY)
+    caller = scope.get(CALLER_KEY)
     if not isinstance(caller, Caller):
         raise RuntimeError("a request reached a wing without passing the identity layer")
     return caller

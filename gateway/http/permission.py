@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from gateway.http.identity import caller_of
 from gateway.rights import Action
@@ -36,6 +36,14 @@ def needing(needs: Action | Needs | None, endpoint: Endpoint) -> Endpoint:
 
     setattr(permitted, _RULE, needs)
     return permitted
+
+
+def needed(scope: Scope) -> Action | None:
+    """What the request needed, once its route is known; None: nothing, or there is no such route."""
+    needs = getattr(scope.get("endpoint"), _RULE, None)
+    if isinstance(needs, Mapping):
+        return needs.get("GET" if scope["method"] == "HEAD" else scope["method"])
+    return needs
 
 
 def for_everybody(routes: list[BaseRoute]) -> list[BaseRoute]:

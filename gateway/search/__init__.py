@@ -59,8 +59,11 @@ def search(
             raise Unavailable("the index does not answer; try again") from error
 
     if not query.beyond and all(condition.attribute.indexed for condition in query.conditions):
-        return ask(query)
-    return reading.search(archive, ask, query, scan_limit, root)
+        page = ask(query)
+    else:
+        page = reading.search(archive, ask, query, scan_limit, root)
+    caller.trail.search((condition.attribute.keyword for condition in query.conditions), len(page.matches))
+    return page
 
 
 def _or_unknown(condition: Condition) -> Condition:

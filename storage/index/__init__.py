@@ -148,6 +148,9 @@ class Index(Protocol):
     def note(self, name: str) -> str | None:
         """A remark kept in the index, such as how far a rebuild came."""
 
+    def notes(self, prefix: str) -> dict[str, str]:
+        """All remarks whose names begin with `prefix`."""
+
     def set_note(self, name: str, value: str | None) -> None:
         """Keep or (None) drop a remark."""
 

@@ -249,6 +249,12 @@ class SqlIndex(Queue, Credentials, Health):
         with self._reading() as connection:
             return connection.execute(select(note.c.value).where(note.c.name == name)).scalar()
 
+    def notes(self, prefix: str) -> dict[str, str]:
+        """See `Index.notes`."""
+        with self._reading() as connection:
+            rows = connection.execute(select(note).where(note.c.name >= prefix, note.c.name < prefix + "\uffff"))
+            return {row.name: row.value for row in rows}
+
     def set_note(self, name: str, value: str | None) -> None:
         """See `Index.set_note`."""
 

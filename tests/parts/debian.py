@@ -31,12 +31,16 @@ PACKAGES = {
     "npm": "npm",
     "openssl": "openssl",
     "radosgw": "radosgw",
+    "rsyslogd": "rsyslog",
     "storescu": "dcmtk",
 }
 """Package by the program that tells whether it is there."""
 
 LIBRARIES = {"libatomic.so.1": "libatomic1"}
 """Package by shared library: what Playwright's wheel takes for granted."""
+
+MODULES = {"rsyslog/lmnsd_gtls.so": "rsyslog-gnutls"}
+"""Package by a file of it below the folder of libraries."""
 
 # Debian's postgresql starts a server on port 5432 when it is installed, unless this file says otherwise.
 CLUSTER_SETTINGS = Path("/etc/postgresql-common/createcluster.conf")
@@ -59,7 +63,8 @@ def find(program: str) -> str | None:
 def missing() -> list[str]:
     """The packages that are not there."""
     programs = [package for program, package in PACKAGES.items() if find(program) is None]
-    return sorted(programs + [package for library, package in LIBRARIES.items() if not loads(library)])
+    modules = [package for name, package in MODULES.items() if not list(Path("/usr/lib").glob(f"*/{name}"))]
+    return sorted(programs + modules + [package for library, package in LIBRARIES.items() if not loads(library)])
 
 
 def loads(library: str) -> bool:
