@@ -71,12 +71,13 @@ $(VENV)/test.stamp: $(INPUTS) | $(PY)
 serve: $(VENV)/serve.stamp
 	@exec $(VENV)/bin/gantry serve --data ./data $(ARGS)
 
-# Without the Debian packages, OHIF, or the JavaScript clients, the tests that need them fail and say so; the others are
+# Without the Debian packages, OHIF, axe-core, or the JavaScript clients, the tests that need them fail and say so; the others are
 # worth running all the same.
 .PHONY: test
 test: $(VENV)/test.stamp
 	@$(PY) tests/parts/debian.py || true
 	@$(PY) -m tests.parts.ohif || true
+	@$(PY) -m tests.parts.axe || true
 	@$(PY) -m tests.parts.browser_clients || true
 	@$(PY) -m tests.parts.dimse_client || true
 	@$(MAKE) --no-print-directory check

@@ -113,8 +113,11 @@ export async function metadata(resource, signal) {
   return (await response.json())[0];
 }
 
-/** A rendered picture or a thumbnail as a Blob. */
+/** The types that pictures are asked for in. */
+export const PICTURES = "image/jpeg, image/png;q=0.9";
+
+/** A rendered picture as a Blob. */
 export async function picture(resource, query, signal) {
-  const response = await get(resource, { query, signal, accept: "image/jpeg, image/png;q=0.9" });
+  const response = await get(resource, { query, signal, accept: PICTURES });
   return response.blob();
 }

@@ -89,10 +89,9 @@ export function kindOf(sopClass, modality = "") {
 }
 
 const MODALITIES_WITHOUT_PICTURE = {
-  SR: ["Structured report", "document"], KO: ["Key object selection", "document"], PR: ["Presentation state", "layers"],
+  SR: ["Structured report", "document"], KO: ["Key object selection", "document"],
   DOC: ["Document", "document"], PLAN: ["Plan", "document"], RTPLAN: ["Radiotherapy plan", "document"],
-  RTSTRUCT: ["Structure set", "layers"], REG: ["Registration", "layers"], ECG: ["Waveform", "wave"],
-  M3D: ["3D model", "layers"], AU: ["Audio", "wave"], HD: ["Waveform", "wave"], EPS: ["Waveform", "wave"], RESP: ["Waveform", "wave"],
+  RTSTRUCT: ["Structure set", "layers"], REG: ["Registration", "layers"], M3D: ["3D model", "layers"], AU: ["Audio", "wave"],
 };
 
 /** Whether a series of this modality never has a picture, so that none is asked for. */

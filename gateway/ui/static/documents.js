@@ -62,5 +62,5 @@ function link(url, name) {
 async function readable(response) {
   const style = new URL("static/report.css", document.baseURI).href;
   const text = (await response.text()).replace(/<style\b[^>]*>[^]*?<\/style\s*>/gi, "");
-  return new Blob([`<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="${style}">`, text], { type: "text/html" });
+  return new Blob([`<!DOCTYPE html><meta charset="utf-8"><link rel="stylesheet" href="${style}">`, text], { type: "text/html" });
 }

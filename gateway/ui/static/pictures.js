@@ -16,6 +16,7 @@ export class Pictures {
   #encoded = new Map(); // key to Blob, least recently used first
   #bytes = 0;
   #decoded = new Map(); // key to ImageBitmap, least recently used first
+  #decoding = new Set(); // keys
   #pixels = 0;
   #loading = new Map(); // key to Promise of a Blob
   #ahead = [];
@@ -56,7 +57,11 @@ export class Pictures {
   async decode(wants) {
     for (const want of wants) {
       const blob = this.#encoded.get(want.key);
-      if (blob && !this.#decoded.has(want.key) && !this.#closed.signal.aborted) this.#keep(want.key, await createImageBitmap(blob));
+      if (!blob || this.#decoded.has(want.key) || this.#decoding.has(want.key)) continue;
+      this.#decoding.add(want.key);
+      const bitmap = await createImageBitmap(blob).finally(() => this.#decoding.delete(want.key));
+      if (this.#closed.signal.aborted) return bitmap.close();
+      this.#keep(want.key, bitmap);
     }
   }
 

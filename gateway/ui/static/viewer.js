@@ -14,6 +14,7 @@ import { dragged, hasGreyLevels, startingWindow, windowParameter, windowsFor } f
 const LARGEST = 2048; // pixels on a side that are fetched before the user zooms in
 const AHEAD = 400; // pictures fetched around the one that is shown
 const DECODED_AROUND = 6;
+const DECODED_NEXT = 4; // on the way the user is going, while the user is going
 const AT_ONCE = 2; // requests under way for the picture that is wanted now: the newest may overtake a slow one
 const DEFAULT_RATE = 15; // pictures a second
 
@@ -403,7 +404,13 @@ export class Viewer {
       [Number.isNaN(instanceNumber) ? "" : `No. ${instanceNumber}`, frames > 1 ? `frame ${frame} of ${frames}` : ""].filter(Boolean).join(", "),
     ]);
     this.#showHow();
+    this.#decodeNext();
     this.#afterwards();
+  }
+
+  #decodeNext() {
+    const next = Array.from({ length: DECODED_NEXT }, (_, step) => this.#index + this.#direction * (step + 1));
+    this.#pictures.decode(next.filter((index) => this.#stack.pictures[index] && !this.#stack.pictures[index].kind).map((index) => this.#want(index)));
   }
 
   #afterwards = settled(() => {

@@ -57,7 +57,7 @@ export function dragged(start, right, down) {
 
 /** Whether grey levels can be windowed at all. */
 export function hasGreyLevels(ds) {
-  return !ds || /^(MONOCHROME[12])?$/.test(text(ds, TAG.PhotometricInterpretation));
+  return !ds || /^MONOCHROME[12]$/.test(text(ds, TAG.PhotometricInterpretation));
 }
 
 /** The `window` parameter of a rendered resource (PS3.18 8.3.5.1.4). */

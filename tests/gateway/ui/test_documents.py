@@ -1,15 +1,20 @@
-"""PDF documents in the viewer, in the browser's own viewer of them."""
+"""What is no picture in the viewer: PDF documents, reports, films; and what is drawn as one: waveforms."""
 
 from __future__ import annotations
 
 import pytest
 from playwright.sync_api import expect
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
 
 from tests.gateway.ui.conftest import Visit, Visitors, stow
 from tests.gateway.ui.phantom import ct_torso, letter
-from tests.parts.datasets import pdf
+from tests.parts.datasets import color, encapsulated, instance, pdf, report, sequence_item
+from tests.parts.films import FRAMES, film
 from tests.parts.gateway import GatewayProcess
 
+HOSTILE = "No fracture. <script>alert(1)</script><img src=x onerror=alert(2)><style>body{display:none}</style>"
 LETTER = letter("Dear colleague,", "thank you for sending this phantom.")
 
 
@@ -22,10 +27,39 @@ def archive(module_gateway: GatewayProcess) -> GatewayProcess:
             *ct_torso("papers", slices=2, size=64),
             pdf("papers", 2, 1, document=LETTER, SeriesDescription="Letters"),
             pdf("papers", 2, 2, document=letter("The second page."), SeriesDescription="Letters"),
+            report("papers", 4, TextValue=None, ContentSequence=[finding(HOSTILE)], SeriesDescription="Findings"),
+            waveform("papers", 5),
             pdf("papers", 3, document=b"<script>alert(1)</script>", MIMETypeOfEncapsulatedDocument="text/html"),
         ],
     )
+    stow(module_gateway, [film_object("papers", 6)], syntax="1.2.840.10008.1.2.4.102")
     return module_gateway
+
+
+def finding(words: str) -> Dataset:
+    """A text item of a report."""
+    concept = sequence_item(CodeValue="121071", CodingSchemeDesignator="DCM", CodeMeaning="Finding")
+    return sequence_item(
+        RelationshipType="CONTAINS", ValueType="TEXT", ConceptNameCodeSequence=[concept], TextValue=words
+    )
+
+
+def waveform(study: str, series: int) -> Dataset:
+    """The 12-lead ECG of pydicom's, in a study of ours."""
+    ds = dcmread(str(get_testdata_file("waveform_ecg.dcm")))
+    ours = instance(ds.SOPClassUID, "ECG", study, series)
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "PatientName", "PatientID", "StudyDate"):
+        ds[keyword] = ours[keyword]
+    ds.StudyDescription, ds.SeriesNumber, ds.SeriesDescription = ours.StudyDescription, series, "Twelve leads"
+    return ds
+
+
+def film_object(study: str, series: int) -> Dataset:
+    """A film in H.264, of a few frames."""
+    data = film("libx264", "mp4")
+    ds = encapsulated(color(study, series, frames=2, FrameTime="100"), [data + b"\0" * (len(data) % 2)])
+    ds.SeriesDescription, ds.PhotometricInterpretation, ds.NumberOfFrames = "Scope", "YBR_PARTIAL_420", FRAMES
+    return ds
 
 
 @pytest.fixture
@@ -71,3 +105,40 @@ def test_a_document_that_is_no_pdf_is_not_opened(papers: Visit) -> None:
     papers.page.locator(".card", has_text="Series 3").click()
     expect(papers.page.locator(".instead .title")).to_have_text("PDF document")
     expect(papers.page.locator("iframe")).to_have_count(0)
+
+
+def test_a_report_is_shown_as_text_in_a_frame_where_nothing_runs(papers: Visit) -> None:
+    """S-60: the words of a report are words, whatever they say."""
+    papers.page.locator(".card", has_text="Findings").click()
+    papers.wait_for_picture(1)
+    expect(papers.page.locator("iframe.document.report")).to_have_attribute("sandbox", "allow-same-origin")
+    inside = papers.page.frame_locator("iframe.document.report")
+    expect(inside.get_by_role("heading", level=1)).to_have_text("Radiology Study observation")
+    expect(inside.locator("body")).to_contain_text(HOSTILE)
+    assert inside.locator("script, img, style").count() == 0
+    # In this page's own style, since its policy lets no inline one in.
+    assert inside.locator("body").evaluate("(body) => getComputedStyle(body).maxWidth") == "736px"
+
+
+def test_a_waveform_is_a_picture(papers: Visit) -> None:
+    card = papers.page.locator(".card", has_text="Twelve leads")
+    expect(card.locator(".thumb img")).to_be_visible()
+    card.click()
+    papers.wait_for_picture(1)
+    assert papers.brightness() > 60  # paper
+    expect(papers.page.locator("#window-preset")).to_be_disabled()
+    before = papers.picture()
+    papers.page.keyboard.press("+")
+    assert papers.picture() != before
+
+
+def test_a_film_plays(papers: Visit) -> None:
+    papers.page.locator(".card", has_text="Scope").click()
+    papers.wait_for_picture(1)
+    player = papers.page.locator("video.film")
+    papers.page.wait_for_function("() => document.querySelector('video.film').readyState >= 2")
+    assert player.evaluate("(video) => video.videoWidth") > 0
+    player.evaluate("(video) => video.play()")
+    papers.page.wait_for_function("() => document.querySelector('video.film').currentTime > 0.05")
+    papers.page.keyboard.press("[")
+    expect(player).to_have_count(0)
