@@ -71,53 +71,55 @@ def through(
 ) -> Picture:
     """Frame `frame` (1-based) of an image as a state shows it; see `present`. Kept as any other picture is."""
 
+    found = state_of(archive, state)
+    above = _over(archive, state, image, frame) if found.over is not None else None
+
     def make() -> Picture:
         header = header_of(archive, image)
         data = retrieve.stored_frame(archive, image, frame)
-        found = state_of(archive, state)
         fetch = partial(retrieve.stored_frame, archive, image)
-        over = _over(archive, state, header, frame) if found.over is not None else None
+        over = None
+        if above is not None:
+            over = Over(header_of(archive, above[0]), above[1], retrieve.stored_frame(archive, *above))
         return present(found, header, data, frame, view, media_type, region, fetch, over)
 
-    what = f"state {state.digest} frame {frame} {view!r} {region!r}"
+    laid = f" over {above[0].digest} {above[1]}" if above is not None else ""
+    what = f"state {state.digest} frame {frame} {view!r} {region!r}{laid}"
     return keep(archive, image, what, media_type, make)
 
 
-@lru_cache(maxsize=8)
-def _superimposed(archive: Archive, state: Located) -> tuple[tuple[Located, int, Header, Plane], ...]:
-    """The frames that a stored blending state lays over others, each with its plane.
+@lru_cache(maxsize=4096)
+def _planes(archive: Archive, image: Located) -> tuple[Plane | None, ...]:
+    """The planes of a stored image's frames."""
+    header = header_of(archive, image)
+    return tuple(plane_of(header, number) for number in range(1, retrieve.frame_table(image).count + 1))
 
-    They are looked for in the study of the state, which the caller may see. Raises NotRenderable when none is there:
-    the state may not be the same without them.
+
+def _over(archive: Archive, state: Located, image: Located, frame: int) -> tuple[Located, int] | None:
+    """The frame (image and 1-based number) that a stored blending state lays over one; None where nothing lies there.
+
+    It is looked for in the study of the state, which the caller may see, and each time anew: it may come later. Raises
+    NotRenderable where there is none at all, or it cannot be told how they lie.
     """
-    found: list[tuple[Located, int, Header, Plane]] = []
-    for reference in state_of(archive, state).superimposed:
+    wanted = {reference.sop_uid: reference for reference in state_of(archive, state).superimposed}
+    found: list[tuple[Located, int, Plane]] = []
+    for series_uid in dict.fromkeys(reference.series_uid for reference in wanted.values()):
         with retrieve.reading():
-            images = archive.locate(state.study_uid, reference.series_uid, reference.sop_uid)
-        for image in images:
-            if kind_of(image) is not Kind.FRAMES:
+            located = archive.locate(state.study_uid, series_uid)
+        for one in located:
+            if one.sop_uid not in wanted or kind_of(one) is not Kind.FRAMES:
                 continue
-            header = header_of(archive, image)
-            for number in range(1, retrieve.frame_table(image).count + 1):
-                plane = plane_of(header, number)
-                if plane is not None and (not reference.frames or number in reference.frames):
-                    found.append((image, number, header, plane))
+            frames = wanted[one.sop_uid].frames
+            planes = enumerate(_planes(archive, one), 1)
+            found += [(one, number, plane) for number, plane in planes if plane and (not frames or number in frames)]
     if not found:
         raise NotRenderable("none of the images that the presentation state lays over others is here")
-    return tuple(found)
-
-
-def _over(archive: Archive, state: Located, header: Header, frame: int) -> Over | None:
-    """What lies over a frame; None where nothing lies there. Raises NotRenderable where that cannot be told."""
-    under = plane_of(header, frame)
-    candidates = _superimposed(archive, state)
-    if under is None or all(plane.space != under.space for *_, plane in candidates):
+    own = _planes(archive, image)
+    under = own[frame - 1] if frame <= len(own) else None
+    if under is None or all(plane.space != under.space for *_, plane in found):
         raise NotRenderable("the images to be blended are in different spaces, and registrations are not applied")
-    place = nearest(under, [plane for *_, plane in candidates])
-    if place is None:
-        return None
-    image, number, own, _ = candidates[place]
-    return Over(own, number, retrieve.stored_frame(archive, image, number))
+    place = nearest(under, [plane for *_, plane in found])
+    return found[place][:2] if place is not None else None
 
 
 def in_order(archive: Archive, frames: Sequence[tuple[Located, int]]) -> list[tuple[Located, int]]:
