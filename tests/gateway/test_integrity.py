@@ -6,6 +6,7 @@ import os
 import random
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
@@ -207,13 +208,21 @@ def test_verify_tells_rows_from_objects(filled: Archive) -> None:
     assert verify(filled, deep=False).orphans == [], "a store that goes on has an hour to name its object"
 
 
+def without_checksums(found: dict[str, Any]) -> dict[str, Any]:
+    """Rows but for what a rebuild cannot know of bytes that are not there any more."""
+    left = [[column for column in row if column[0] != "checksum"] for row in found["instance"]]
+    return {**found, "instance": sorted(left, key=str)}
+
+
 def test_a_rebuild_does_not_launder_damage(filled: Archive) -> None:
     """F-16, F-42: the row promises what was received, not what is there; the digests lie beside the object."""
     live, damaged = rows(filled), found(filled, 1)
     flip(file_of(filled, damaged), damaged.size - 1)
     report = rebuild(filled)
     assert report.damaged == [damaged.key]
-    assert rows(filled) == live
+    assert without_checksums(rows(filled)) == without_checksums(live)
+    (again,) = (one for one in filled.locate(damaged.study_uid) if one.sop_uid == damaged.sop_uid)
+    assert again.digest == damaged.digest and again.checksum is None  # so the digest is what a read is held against
     filled.look_at_damage()
     assert reasons(filled) == {damaged.sop_uid: "digest"}
     with pytest.raises(ObjectDamaged):
