@@ -7,7 +7,7 @@ that each instance succeeds or fails by itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
@@ -93,12 +93,15 @@ class Store:
         offer = negotiate(tries(request, ()), offers.STORE_RESPONSE)
         root_type, boundary = _content_type(request)
         parts = self._parts(root_type)
+        work = _Work(parts, lambda number, one: self._store_one(number, one, parts, caller_of(request.scope), named))
         try:
-            await self._spool(request, parts, root_type, boundary)
-            received = await run_in_threadpool(parts.instances)
-            outcomes = await self._store(received, parts, caller_of(request.scope), named)
+            finish = await self._spool(request, parts, root_type, boundary)
+            await to_thread.run_sync(work.begin, finish, limiter=self.turns)
+            await asyncio.gather(*(to_thread.run_sync(work.do, some, limiter=self.turns) for some in work.left))
         finally:
-            await run_in_threadpool(parts.close)
+            if not work.closed:
+                await run_in_threadpool(parts.close)
+        outcomes = [outcome for outcome in work.outcomes if outcome is not None]
         status, module, headers = response(outcomes, base)
         body = json_to_xml(module) if offer.media_type == offers.XML else encoded(module)
         return Representation(Known([body]), offer.media_type, headers=headers, status=status)
@@ -109,33 +112,25 @@ class Store:
             return ModelParts(self.archive, limit, JSON_TYPES)
         return ModelParts(self.archive, limit, XML_TYPES) if root_type in XML_TYPES else FileParts(self.archive, limit)
 
-    async def _spool(self, request: Request, parts: Parts, root_type: str, boundary: str | None) -> None:
+    async def _spool(self, request: Request, parts: Parts, root_type: str, boundary: str | None) -> Callable[[], None]:
+        """Spool the body but for its last piece; what is returned does that, and tells `parts` that all is there."""
         limit, stall = self.settings.max_request_bytes, self.settings.body_timeout
+        feed: Callable[[bytes], None] = parts.data
+        end: Callable[[], None] = parts.end
         if boundary is None:
             check_announced(request.headers, self.settings.max_object_bytes)
             parts.begin({"content-type": root_type})
-            await take_in(request, parts.data, limit=limit, stall_seconds=stall)
-            parts.end()
         else:
             reader = Reader(boundary, parts)
-            await take_in(request, reader.feed, limit=limit, stall_seconds=stall)
-            reader.finish()
+            feed, end = reader.feed, reader.finish
+        last = await take_in(request, feed, limit=limit, stall_seconds=stall)
 
-    async def _store(
-        self, received: Sequence[Received], parts: Parts, caller: Caller, named: str | None
-    ) -> list[Outcome]:
-        """Store what was spooled, several at a time; those that claim the same instance one after the other."""
-        outcomes: list[Outcome | None] = [None] * len(received)
-        groups: dict[str, list[int]] = {}
-        for number, one in enumerate(received):
-            groups.setdefault(_claimed(one), []).append(number)
+        def finish() -> None:
+            if last:
+                feed(last)
+            end()
 
-        def work(numbers: Sequence[int]) -> None:
-            for number in numbers:
-                outcomes[number] = self._store_one(number, received[number], parts, caller, named)
-
-        await asyncio.gather(*(to_thread.run_sync(work, numbers, limiter=self.turns) for numbers in groups.values()))
-        return [outcome for outcome in outcomes if outcome is not None]
+        return finish
 
     def _store_one(self, number: int, one: Received, parts: Parts, caller: Caller, named: str | None) -> Outcome:
         refused = one.refused
@@ -179,6 +174,37 @@ class Store:
             check_values=True,
             coercer=self.coercer,
         )
+
+
+class _Work:
+    """The instances of one request: several are stored at a time, those that claim the same one after the other."""
+
+    def __init__(self, parts: Parts, store_one: Callable[[int, Received], Outcome]) -> None:
+        self._parts = parts
+        self._store_one = store_one
+        self._received: Sequence[Received] = ()
+        self.outcomes: list[Outcome | None] = []
+        self.left: list[list[int]] = []
+        self.closed = False
+
+    def begin(self, finish: Callable[[], None]) -> None:
+        """Once all is here; in one trip to a thread for a request of one instance."""
+        finish()
+        self._received = self._parts.instances()
+        self.outcomes = [None] * len(self._received)
+        groups: dict[str, list[int]] = {}
+        for number, one in enumerate(self._received):
+            groups.setdefault(_claimed(one), []).append(number)
+        self.left = list(groups.values())
+        if len(self.left) == 1:
+            self.do(self.left.pop())
+            self._parts.close()
+            self.closed = True
+
+    def do(self, numbers: Sequence[int]) -> None:
+        """Store these."""
+        for number in numbers:
+            self.outcomes[number] = self._store_one(number, self._received[number])
 
 
 def _claimed(one: Received) -> str:

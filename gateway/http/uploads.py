@@ -25,11 +25,12 @@ class ClientGone(Failure):
         super().__init__(400, "client_gone", "The connection was closed before the request was complete.")
 
 
-async def take_in(request: Request, feed: Callable[[bytes], None], *, limit: int, stall_seconds: float) -> None:
-    """Hand the whole body to `feed`, which runs in a worker thread, in pieces of about 1 MiB.
+async def take_in(request: Request, feed: Callable[[bytes], None], *, limit: int, stall_seconds: float) -> bytes:
+    """Hand the body to `feed`, which runs in a worker thread, in pieces of about 1 MiB; return the last piece instead.
 
-    Raises Failure 413 beyond `limit` bytes, before reading when they are announced (S-50); 408 after `stall_seconds`
-    without a byte or for a sender that trickles; ClientGone; and what `feed` raises.
+    So what has to be done once all is there can be done in the same trip to a thread. Raises Failure 413 beyond `limit`
+    bytes, before reading when they are announced (S-50); 408 after `stall_seconds` without a byte or for a sender that
+    trickles; ClientGone; and what `feed` raises.
     """
     check_announced(request.headers, limit)
     batch: list[bytes] = []
@@ -50,10 +51,11 @@ async def take_in(request: Request, feed: Callable[[bytes], None], *, limit: int
             raise too_large(limit)
         if more and time.monotonic() - begun > stall_seconds + total / LEAST_BYTES_PER_SECOND:
             raise _too_slow(f"fewer than {LEAST_BYTES_PER_SECOND} bytes a second came")
-        if waiting and (waiting >= BATCH or not more):
+        if more and waiting >= BATCH:
             data = batch[0] if len(batch) == 1 else b"".join(batch)
             batch, waiting = [], 0
             await run_in_threadpool(feed, data)
+    return batch[0] if len(batch) == 1 else b"".join(batch)
 
 
 def check_announced(headers: Headers, limit: int) -> None:
