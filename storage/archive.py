@@ -22,10 +22,11 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 from storage.crashpoints import reached
 from storage.derived import Derived
-from storage.errors import DuplicateConflict, ObjectDamaged, ObjectMissing, StorageError
+from storage.errors import DuplicateConflict, IndexUnavailable, ObjectDamaged, ObjectMissing, StorageError
 from storage.index import Added, Garbage, Index
 from storage.objects import ObjectInfo, ObjectStore
 from storage.query import Query, Within
@@ -37,6 +38,8 @@ TOMBS = "tomb/"
 DAY = 86400.0
 DERIVED_BYTES = 4 << 30
 LEASE = DAY / 2
+ATTEMPTS = 20
+"""How often what others change at the same moment is looked at again."""
 _ASIDE = "aside:"
 MISSING, SIZE, DIGEST = "missing", "size", "digest"
 """What can be wrong with an object: there is none; it has another length; its bytes are others."""
@@ -78,17 +81,9 @@ class Archive:
 
         Raises DuplicateConflict, ObjectStoreError, IndexStoreError; then nothing became visible.
         """
-        live, repairs = self.index.find(record.sop_uid), ""
-        if live is not None and live.dataset_digest == record.dataset_digest and _same_place(live, record):
-            # what a sender is told is safe, and may delete, is read at that moment
-            reason = self.examine(live)
-            if reason is None:
-                return Added.DUPLICATE
-            self.report(live, reason)
-            repairs = live.version
-        elif live is not None and not (self._replace and _same_place(live, record)):
-            reason = "different_bytes" if _same_place(live, record) else "uid_reuse_across_study"
-            raise DuplicateConflict(record.sop_uid, reason)
+        predecessor = self._predecessor(record)
+        if predecessor is Added.DUPLICATE:
+            return Added.DUPLICATE
         self.index.check_writable()  # else each attempt would leave an orphan
         self.objects.put(
             record.key,
@@ -97,16 +92,50 @@ class Archive:
             metadata={"digest": record.digest, "dataset-digest": record.dataset_digest},
         )
         reached("P5")
-        until = version_time(record.version) + self._lease
-        tomb = "" if live is None else self._mark([live.version])
         try:
-            added = self.index.add(record, replace=self._replace, repairs=repairs, tomb=tomb, until=until)
+            for _ in range(ATTEMPTS):
+                if predecessor is Added.DUPLICATE:
+                    self._drop(record.key)
+                    return Added.DUPLICATE
+                if (added := self._enter(record, *predecessor)) is not Added.OUTDATED:
+                    return added
+                predecessor = self._predecessor(record)
         except DuplicateConflict:
             # refused for certain, so nothing names this key; should this fail, the sweep finds it
             self._drop(record.key)
+            raise
+        raise IndexUnavailable("others replaced the instance too often")
+
+    def _predecessor(self, record: InstanceRecord) -> Literal[Added.DUPLICATE] | tuple[Located | None, str]:
+        """Whom the record would replace, and the same as a version where that is a repair. Raises DuplicateConflict."""
+        live = self.index.find(record.sop_uid)
+        if live is None:
+            return None, ""
+        if live.dataset_digest == record.dataset_digest and _same_place(live, record):
+            # what a sender is told is safe, and may delete, is read at that moment
+            reason = self.examine(live)
+            if reason is None:
+                return Added.DUPLICATE
+            self.report(live, reason)
+            return live, live.version
+        if not (self._replace and _same_place(live, record)):
+            reason = "different_bytes" if _same_place(live, record) else "uid_reuse_across_study"
+            raise DuplicateConflict(record.sop_uid, reason)
+        return live, ""
+
+    def _enter(self, record: InstanceRecord, live: Located | None, repairs: str) -> Added:
+        """Let the index name the record's object, in place of that of `live`. Raises DuplicateConflict."""
+        until = version_time(record.version) + self._lease
+        instead = live.version if live else ""
+        tomb = self._mark([instead]) if instead else ""
+        try:
+            added = self.index.add(
+                record, replace=self._replace, repairs=repairs, tomb=tomb, until=until, instead=instead
+            )
+        except DuplicateConflict:
             self._drop(tomb)
             raise
-        if added is Added.DUPLICATE:
+        if added not in (Added.REPLACED, Added.REPAIRED):
             self._drop(tomb)  # nothing was replaced after all
         return added
 
@@ -234,21 +263,25 @@ class Archive:
         within: Within | None = None,
     ) -> list[Located]:
         """Take instances away, if the study lies `within`; returns which. Those that arrive meanwhile stay."""
-        doomed = [one.version for one in self.index.locate(study_uid, series_uid, sop_uid, within)]
-        if not doomed:
-            return []
-        reached("D1")
-        tomb = self._mark(doomed)
-        reached("D2")
-        gone = self.index.delete(
-            study_uid,
-            doomed,
-            cleanup_after=time.time() + self._delete_delay,
-            tomb=tomb,
-            until=version_time(_tomb_version(tomb)) + self._lease,
-        )
-        reached("D4")
-        return gone
+        for _ in range(ATTEMPTS):
+            doomed = [one.version for one in self.index.locate(study_uid, series_uid, sop_uid, within)]
+            if not doomed:
+                return []
+            reached("D1")
+            tomb = self._mark(doomed)
+            reached("D2")
+            gone = self.index.delete(
+                study_uid,
+                doomed,
+                cleanup_after=time.time() + self._delete_delay,
+                tomb=tomb,
+                until=version_time(_tomb_version(tomb)) + self._lease,
+            )
+            reached("D4")
+            if gone:
+                return gone
+            self._drop(tomb)  # others deleted or replaced all of them meanwhile: look again
+        raise IndexUnavailable("others replaced the instances too often")
 
     def _mark(self, versions: list[str]) -> str:
         """Tell a rebuild that these versions are gone, before they are; returns the tomb's key."""

@@ -26,6 +26,7 @@ class Added(Enum):
     STORED = "stored"
     DUPLICATE = "duplicate"  # the same data set is there already; the new object is garbage
     REPLACED = "replaced"
+    OUTDATED = "outdated"  # nothing was written: the live version is another than the caller has seen
     REPAIRED = "repaired"  # the same data set, in the place of an object that was missing or damaged
 
 
@@ -54,15 +55,18 @@ class Index(Protocol):
         announce: bool = True,
         until: float | None = None,
         repairs: str = "",
+        instead: str | None = None,
     ) -> Added:
         """Make one instance findable: its row, its series' and study's, counters and change feed in one transaction.
 
         A row with the same data set digest makes it a duplicate: the record's own object, if it is another one, goes
         to the garbage. Other bytes, or another study or series, raise DuplicateConflict and change nothing, unless
         `replace` allows other bytes within the same series; `tomb` then is the key of the object that tells a rebuild
-        that the old version is gone. `announce` False writes no change: for a rebuild. `repairs` names a live version
-        with the same data set digest whose object is damaged: the record takes its place. After `until` (seconds since
-        the epoch) it is too late: IndexUnavailable, for a sweep may take the object for an orphan (F-54).
+        that the old version is gone. `instead`, where it is given, is the version that may be replaced (empty: none),
+        and OUTDATED the answer when another one lives. `repairs` names a live version with the same data set digest
+        whose object is damaged: the record takes its place. `announce` False writes no change: for a rebuild.
+        After `until` (seconds since the epoch) it is too late: IndexUnavailable, for a sweep may take the object for
+        an orphan (F-54).
         """
 
     def find(self, sop_uid: str) -> Located | None:

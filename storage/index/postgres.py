@@ -6,16 +6,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, create_engine, make_url
+from sqlalchemy import ColumnElement, Connection, Engine, create_engine
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, TimeoutError
 
 from storage.errors import IndexFull, IndexStoreError, IndexTooSlow, IndexUnavailable
 from storage.index.migrate import upgrade
+from storage.index.patience import PatientConnection
 from storage.index.sql import Dialect, SqlIndex
 
-RETRY = frozenset({"40001", "40P01", "55P03", "57P01", "57P02", "57P03"})
-"""Serialization failure, deadlock, lock time-out, and a server that is going down or coming up."""
+RETRY = frozenset({"40001", "40P01", "57P01", "57P02", "57P03"})
+"""Serialization failure, deadlock, and a server that is going down or coming up.
+
+Not a lock time-out: whoever holds the lock for so long will hold it on, and others wait behind us (F-39).
+"""
 FULL = frozenset({"53100", "53200"})
 CANCELED = "57014"
 """Ended by statement_timeout."""
@@ -90,16 +94,21 @@ def _insert_new(table: Any) -> Any:
 
 def _engine(url: str, *, size: int) -> Engine:
     """Readers and writers have pools of their own, so that one cannot starve the other (F-36)."""
+    arguments: dict[str, Any] = {
+        "connect_timeout": 3,
+        "application_name": "gantry",
+        "options": "-c lock_timeout=5s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s",
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+    }
     return create_engine(
-        make_url(url).set(drivername="postgresql+psycopg"),
+        "postgresql+psycopg://",
+        creator=lambda: PatientConnection.connect(url, **arguments),
         pool_size=size,
         max_overflow=size,
         pool_timeout=2,
         pool_pre_ping=True,
         pool_recycle=1800,
-        connect_args={
-            "connect_timeout": 3,
-            "application_name": "gantry",
-            "options": "-c lock_timeout=5s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s",
-        },
     )

@@ -58,6 +58,7 @@ class _Addition:
     announce: bool
     until: float | None
     repairs: str = ""
+    instead: str | None = None
 
 
 class SqlIndex(Queue, Credentials, Health):
@@ -84,9 +85,10 @@ class SqlIndex(Queue, Credentials, Health):
         announce: bool = True,
         until: float | None = None,
         repairs: str = "",
+        instead: str | None = None,
     ) -> Added:
         """See `Index.add`."""
-        return self._additions.submit(_Addition(record, replace, tomb, announce, until, repairs))
+        return self._additions.submit(_Addition(record, replace, tomb, announce, until, repairs, instead))
 
     def share(self) -> tuple[int, ...]:
         """See `Index.share`."""
@@ -395,6 +397,7 @@ def _add_one(session: Session, addition: _Addition, again: bool) -> Added | Exce
             announce=addition.announce,
             again=again,
             repairs=addition.repairs,
+            instead=addition.instead,
         )
     except StorageError as refused:  # raised before anything was written
         return refused

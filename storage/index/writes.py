@@ -58,6 +58,7 @@ def add(
     announce: bool,
     again: bool = False,
     repairs: str = "",
+    instead: str | None = None,
 ) -> Added:
     """See `Index.add`. Raises DuplicateConflict before anything is written, Raced when another writer was first.
 
@@ -67,9 +68,11 @@ def add(
     now = time.time()
     live = session.row(_LIVE, {"uid": record.sop_uid})
     if again and (live is None or live.version != record.version) and _is_garbage(session, record.version):
-        return Added.STORED
+        return Added.REPLACED if tomb else Added.STORED
     if live is not None:
-        return _again(session, record, live, now, replace=replace, tomb=tomb, announce=announce, repairs=repairs)
+        return _again(
+            session, record, live, now, replace=replace, tomb=tomb, announce=announce, repairs=repairs, instead=instead
+        )
     study_row = _study(session, record, now)
     series_row = _series(session, record, study_row.id, now)
     own = {"study": study_row.id, "series": series_row.id, "sop_instance_uid": record.sop_uid}
@@ -147,9 +150,9 @@ _LIVE = Statement(
         .join(series, instance.c.series == series.c.id)
         .join(study, instance.c.study == study.c.id)
         .where(instance.c.sop_instance_uid == bindparam("uid"))
-        .with_for_update()
     )
 )
+_LOCK = Statement(lambda _: select(instance.c.version).where(instance.c.id == bindparam("row")).with_for_update())
 _INSTANCE_VALUES = [
     *("sop_class_uid", "transfer_syntax_uid", "version", "object_key", "size", "digest", "dataset_digest"),
     *("header_size", "frames", "checksum"),
@@ -248,10 +251,11 @@ def _again(
     tomb: str,
     announce: bool,
     repairs: str,
+    instead: str | None,
 ) -> Added:
     """The SOP Instance UID is known: our own earlier commit, a duplicate, a replacement or a conflict."""
     if live.version == record.version:
-        return Added.STORED  # the answer to our own commit was lost
+        return Added.REPLACED if tomb else Added.STORED  # the answer to our own commit was lost
     if (live.study_instance_uid, live.series_instance_uid) != (record.study_uid, record.series_uid):
         raise DuplicateConflict(record.sop_uid, "uid_reuse_across_study")
     same = live.dataset_digest == record.dataset_digest
@@ -260,6 +264,9 @@ def _again(
         return Added.DUPLICATE
     if not same and not replace:
         raise DuplicateConflict(record.sop_uid, "different_bytes")
+    if instead is not None and instead != live.version:
+        return Added.OUTDATED
+    _lock(session, live)
     _discard(session, live.version, live.object_key, now, tomb)
     session.run(_FORGET_DAMAGE, {"version": live.version})
     session.run(_REPLACE_INSTANCE, {**instance_values(record), "row": live.id})
@@ -270,6 +277,15 @@ def _again(
     if announce:
         _announce(session, "repair" if same else "replace", [_uids(record)], now)
     return Added.REPAIRED if same else Added.REPLACED
+
+
+def _lock(session: Session, live: AnyRow) -> None:
+    """Hold an instance and its parents, in the order in which everybody takes them. Raises Raced when it changed."""
+    session.row(STUDY_ROW, {"uid": live.study_instance_uid})
+    session.row(SERIES_ROW, {"study": live.study_row, "uid": live.series_instance_uid})
+    held = session.row(_LOCK, {"row": live.id})
+    if held is None or held.version != live.version:
+        raise Raced
 
 
 def _is_garbage(session: Session, version: str) -> bool:

@@ -38,8 +38,15 @@ class Yard:
 
     def gateway(self, *, name: str = "data", **environment: str) -> GatewayProcess:
         """A gateway; on S3 and PostgreSQL another `name` makes another one beside it."""
+        return self.gateway_at((0, 0), name, environment)
+
+    def gateway_at(self, ports: tuple[int, int], name: str, environment: Mapping[str, str]) -> GatewayProcess:
+        """One with these ports of HTTP and DIMSE."""
         process = GatewayProcess(
-            self.folder / name, environment={**self.settings, **environment}, launch=self.forge.launch
+            self.folder / name,
+            arguments=("--http", f"127.0.0.1:{ports[0]}", "--dimse", f"127.0.0.1:{ports[1]}"),
+            environment={**self.settings, **environment},
+            launch=self.forge.launch,
         )
         return self.running.enter_context(process)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,7 @@ from typing import Any
 
 from gateway.caller import Caller
 from gateway.delete import delete as delete_instances
-from gateway.errors import GatewayError
+from gateway.errors import Duplicate, GatewayError, NotFound
 from gateway.rebuild import rebuild as rebuild_index
 from gateway.store import receive, store
 from storage import Archive, open_archive, open_index
@@ -127,6 +129,129 @@ def suffer(place: dict[str, Any], call: str, error: str, first: int, step: int, 
         print(json.dumps(facts), flush=True)
         if seen < n:
             return
+
+
+def meet(folder: Path, name: str, others: int) -> None:
+    """Wait until as many processes have come to the same place; when one is missing for long, it is dead."""
+    (folder / f"{name}.{os.getpid()}").touch()
+    end = time.monotonic() + (0.0 if (folder / "dead").exists() else 5.0)
+    while len(list(folder.glob(f"{name}.*"))) < others and time.monotonic() < end:
+        time.sleep(0.002)
+    if time.monotonic() >= end:
+        (folder / "dead").touch()
+
+
+def race(
+    place: dict[str, Any], meeting: str, me: int, processes: int, threads: int, rounds: int, contents: int
+) -> None:
+    """In each round all threads of all processes store one instance at once, in one of so many contents.
+
+    Prints a line for each attempt: round, content, outcome.
+    """
+    with opened(place) as archive, ThreadPoolExecutor(threads) as pool:
+        for number in range(rounds):
+            meet(Path(meeting), str(number), processes)
+
+            def work(thread: int) -> str:
+                content = (me * threads + thread) % contents
+                try:
+                    return f"{number} {content} {put(archive, 'race', number, content)}"  # noqa: B023
+                except (GatewayError, StorageError) as error:
+                    return f"{number} {content} {type(error).__name__}"  # noqa: B023
+
+            for line in pool.map(work, range(threads)):
+                print(line, flush=True)
+
+
+def history(
+    place: dict[str, Any], meeting: str, me: int, processes: int, threads: int, rounds: int, chance: int
+) -> None:
+    """Random steps on a few instances, of several threads at once; a round has instances of its own.
+
+    Prints a line before each step and one after it: round, instance, thread, moment, and step or answer.
+    """
+    dice = random.Random(chance * 1000 + me)
+
+    def work(archive: Archive, number: int, thread: int, seed: int) -> None:
+        own = random.Random(seed)
+        for _ in range(own.randrange(3, 7)):
+            key, content = own.randrange(2), own.randrange(1, 4)
+            kind = own.choice(["put", "put", "put", "delete", "read"])
+            who = f"{number} {key} {me}.{thread}"
+            say(f"{who} {time.monotonic_ns()} call {kind} {content}")
+            answer = take(archive, kind, f"round {chance} {number}", key, content)
+            say(f"{who} {time.monotonic_ns()} answer {answer}")
+
+    with opened(place) as archive, ThreadPoolExecutor(threads) as pool:
+        for number in range(rounds):
+            meet(Path(meeting), str(number), processes)
+            seeds = [dice.randrange(1 << 30) for _ in range(threads)]
+            list(pool.map(lambda thread: work(archive, number, thread, seeds[thread]), range(threads)))  # noqa: B023
+
+
+def say(line: str) -> None:
+    """A line, in one piece."""
+    os.write(1, f"{line}\n".encode())
+
+
+def take(archive: Archive, kind: str, study: str, key: object, content: int) -> str:
+    """One step of a history; what `history` calls its answer, `unknown` where that may be anything."""
+    piece = make_piece(study, key)
+    try:
+        if kind == "put":
+            return put(archive, study, key, content)
+        if kind == "delete":
+            delete_instances(archive, CALLER, piece.study_uid, piece.series_uid, piece.sop_uid)
+            return "deleted"
+        row = archive.find(piece.sop_uid)
+        return "absent" if row is None else str(int.from_bytes(archive.read(row)[-8:], "little"))
+    except Duplicate:
+        return "refused"
+    except NotFound:
+        return "absent"
+    except (GatewayError, StorageError):
+        return "unknown"
+
+
+def flood(place: dict[str, Any], meeting: str, me: int, processes: int, threads: int, count: int) -> None:
+    """Many threads of many processes store into one study at once."""
+    with opened(place) as archive, ThreadPoolExecutor(threads) as pool:
+        meet(Path(meeting), "flood", processes)
+
+        def work(thread: int) -> None:
+            for number in range(count):
+                say(take(archive, "put", "flood", f"{me}.{thread}.{number}", 1))
+
+        list(pool.map(work, range(threads)))
+
+
+def gather(place: dict[str, Any], meeting: str, me: int, processes: int, later: float) -> None:
+    """Collect garbage as often as there is some; prints how much each time."""
+    with opened(place) as archive:
+        meet(Path(meeting), "gather", processes)
+        while count := archive.collect(time.time() + later, 5):
+            say(str(count))
+
+
+def put_large(place: dict[str, Any], megabytes: int) -> None:
+    """Store an object that goes to S3 in parts."""
+    with opened(place) as archive:
+        path = archive.spool.folder / "large"
+        path.write_bytes(bytes(megabytes << 20))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        archive.objects.put(archive.key("1.2.3", archive.new_version()), path, sha256=digest)
+
+
+def crowd(place: dict[str, Any], meeting: str, me: int, processes: int, rounds: int) -> None:
+    """In each round some store into a study while others delete it."""
+    with opened(place) as archive:
+        for number in range(rounds):
+            meet(Path(meeting), str(number), processes)
+            for step in range(6):
+                if me % 2:
+                    take(archive, "put", "crowd", me * 100 + step, number + 1)
+                else:
+                    attempt(lambda: delete_instances(archive, CALLER, make_piece("crowd", 0).study_uid))
 
 
 def count_syncs(place: dict[str, Any]) -> None:

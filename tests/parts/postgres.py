@@ -77,8 +77,8 @@ def os_user() -> str | None:
 
 
 @contextmanager
-def run(folder: Path) -> Iterator[Postgres]:
-    """The server while the context lasts, with its data in `folder`."""
+def run(folder: Path, **more: str) -> Iterator[Postgres]:
+    """The server while the context lasts, with its data in `folder`, and other settings where they are given."""
     initdb = find("initdb")
     if initdb is None:
         raise FileNotFoundError("initdb: Debian's package postgresql")
@@ -106,7 +106,7 @@ def run(folder: Path) -> Iterator[Postgres]:
     if made.returncode:
         raise RuntimeError(f"initdb ended with status {made.returncode}:\n{made.stdout}")
     (port,) = free_ports(1)
-    settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+    settings = [word for name, value in (SETTINGS | more).items() for word in ("-c", f"{name}={value}")]
     command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), *settings]
     with background(command, log, cwd=folder, user=user) as process:
         wait_until(lambda: answers(port, password), "PostgreSQL", process, log)
@@ -114,6 +114,35 @@ def run(folder: Path) -> Iterator[Postgres]:
         role = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
         server.execute(role.format(sql.Identifier(server.user), sql.Literal(password)))
         yield server
+
+
+def restart(folder: Path) -> None:
+    """Let the server of `run` crash and start again, with the same settings; it ends with `stop` then."""
+    _control(folder, "restart", "-m", "immediate", "-w", "-l", str(folder / "data" / "restarted.log"))
+
+
+def stop(folder: Path) -> None:
+    """Stop a server that was restarted."""
+    _control(folder, "stop", "-m", "immediate", "-w")
+
+
+def _control(folder: Path, *arguments: str) -> None:
+    initdb = find("initdb")
+    assert initdb is not None
+    program, user = str(Path(initdb).resolve().parent / "pg_ctl"), os_user()
+    command = [program, "-D", str(folder / "data"), *arguments]
+    subprocess.run(
+        command,
+        check=True,
+        timeout=100,
+        cwd=folder,
+        user=user,
+        group=user,
+        extra_groups=[] if user else None,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def answers(port: int, password: str) -> bool:
