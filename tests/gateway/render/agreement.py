@@ -95,9 +95,14 @@ DAMAGED = "JPEG2000-embedded-sequence-delimiter.dcm"
 @cache
 def with_frames() -> list[SampleFile]:
     """The files that hold pictures."""
-    return [
-        file for file in readable_files() if file.name != DAMAGED and Opened(file.path.read_bytes()).table is not None
-    ]
+    return [file for file in readable_files() if file.name != DAMAGED and frames_of(file)]
+
+
+@cache
+def frames_of(file: SampleFile) -> int:
+    """How many frames it has."""
+    table = Opened(file.path.read_bytes()).table
+    return 0 if table is None else table.count
 
 
 def comparable(file: SampleFile) -> bytes:

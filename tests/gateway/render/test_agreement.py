@@ -11,7 +11,16 @@ from gateway.errors import NotRenderable
 from gateway.render import View, draw
 from tests.gateway.dicom.opened import Opened
 from tests.gateway.render import agreement, reference
-from tests.gateway.render.agreement import DAMAGED, EXEMPT, RENDERERS, comparable, has_decoder, tolerance, with_frames
+from tests.gateway.render.agreement import (
+    DAMAGED,
+    EXEMPT,
+    RENDERERS,
+    comparable,
+    frames_of,
+    has_decoder,
+    tolerance,
+    with_frames,
+)
 from tests.gateway.render.pictures import array_of
 from tests.parts.files import SampleFile, readable_files
 
@@ -38,6 +47,7 @@ def test_pictures_are_those_of_others(file: SampleFile, tmp_path: Path) -> None:
     one = Opened(data)
     picture = draw(one.header, one.frame(), 1, View(), "image/png")
     ours = array_of(picture).astype(int)
+    assert ours.max() - ours.min() > 10 or file.name in FLAT
     for renderer in RENDERERS:
         if not has_decoder(renderer, file):
             continue
@@ -58,17 +68,16 @@ def test_pictures_are_those_of_others(file: SampleFile, tmp_path: Path) -> None:
             assert tolerance(file) < largest <= (exempt.largest or 0), f"{renderer}: {largest}"
 
 
-@pytest.mark.parametrize("file", with_frames(), ids=lambda file: file.name)
-def test_every_file_with_frames_has_a_picture_of_its_last_frame(file: SampleFile) -> None:
+@pytest.mark.parametrize("file", [file for file in with_frames() if frames_of(file) > 1], ids=lambda file: file.name)
+def test_the_last_frame_of_many_has_a_picture(file: SampleFile) -> None:
     """IMG-18, as pydicom shows it where it can."""
     data = comparable(file)
     one = Opened(data)
-    assert one.table is not None
-    last = one.table.count
+    last = frames_of(file)
     picture = draw(one.header, one.frame(last), last, View(), "image/png")
     found = array_of(picture).astype(int)
     assert found.max() - found.min() > 10 or file.name in FLAT
-    if last > 1 and has_decoder("pydicom", file) and ("pydicom", file.name) not in EXEMPT:
+    if has_decoder("pydicom", file) and ("pydicom", file.name) not in EXEMPT:
         other = np.asarray(reference.pydicom(data, picture.window, last), int)
         assert np.abs(found - other).max() <= tolerance(file)
 
