@@ -26,8 +26,9 @@ from storage.records import Located
 from tests.gateway.stored import CALLER, put, put_bytes
 from tests.gateway.test_rebuild import rows
 from tests.parts.datasets import ct_slice, part10_bytes, series_of
+from tests.parts.torture import record, size
 
-FLIPS = int(os.environ.get("GANTRY_TEST_FLIPS", "50"))
+FLIPS = size(50, 1000)
 DAYS = 1e9
 """A scrubber's cycle that does not end by itself."""
 
@@ -96,6 +97,7 @@ def test_every_flipped_bit_is_found_and_none_is_served(archive: Archive) -> None
         Scrubber(archive, DAYS, 1 << 30).recheck()
         assert reasons(archive) == {}, "a good object is served again"
         assert read(archive, located) == whole
+    record("flipped bits", flipped=FLIPS, found_by_a_read=FLIPS, found_by_a_look=FLIPS, served=0)
 
 
 def test_the_scrubber_finds_all_damage_in_one_cycle_and_nothing_else(filled: Archive) -> None:
