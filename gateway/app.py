@@ -42,6 +42,7 @@ from gateway.rebuild import PENDING
 from gateway.settings import BadSettings, Settings, check_exposure, split_address
 from gateway.tasks import Handler, Outcome
 from gateway.thumbnails import Thumbnails
+from gateway.tls import WebTls
 from gateway.ui.routes import routes as ui_routes
 from gateway.uploads import Uploads
 from gateway.warming import Warmer
@@ -184,6 +185,7 @@ class Gateway:
         self._authentication = Authentication(settings, archive, self._local)
         self._audit = audit_of(settings, archive)
         self._told: list[Sender] = []
+        self._tls = WebTls(settings) if settings.http_tls_cert is not None else None
 
     def run(self) -> None:
         """Serve in this thread until a signal says stop."""
@@ -214,7 +216,7 @@ class Gateway:
             audit=self._audit,
         )
         host, port = dimse.start((sockets.dimse, sockets.dimse_tls))
-        url = f"http://{_shown(sockets.http)}"
+        url = f"{'http' if self._tls is None else 'https'}://{_shown(sockets.http)}"
         stopper = threading.Thread(target=self._stop_dimse, args=(dimse,), name="stop-dimse", daemon=True)
         keeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
         scrubber = Scrubber(self._archive, self._settings.scrub_days, self._settings.scrub_rate)
@@ -224,22 +226,24 @@ class Gateway:
             ready += f" dimse-tls {self._settings.aet}@{_joined(*dimse.tls_address)}"
         warmer = threading.Timer(WARM_AFTER, isolated.warm, render.WORKS)
         warmer.daemon = True
-        signal.signal(signal.SIGHUP, lambda _signal, _frame: dimse.reload_soon())
+        signal.signal(signal.SIGHUP, lambda _signal, _frame: self._reload_soon(dimse))
 
         def started() -> None:
             if self._leads:
-                running.announce(self._settings.data, url, self._local)
+                running.announce(self._settings.data, url, self._local, self._tls.fingerprint if self._tls else "")
                 keeper.start()
                 scrub.start()
                 workers.start()
                 thumbnails.start()
                 bundler.start()
             print(ready, flush=True)
+            if self._tls is not None:
+                threading.Thread(target=self._watch_certificate, name="certificate", daemon=True).start()
             log.info("ready", http=url, dimse=f"{host}:{port}")
             stopper.start()
             warmer.start()
 
-        server = _Server(_config(self._app(port), self._settings), started, self._stopping.set)
+        server = _Server(_config(self._app(port), self._settings, self._tls), started, self._stopping.set)
         try:
             server.run(sockets=[sockets.http])
         finally:
@@ -257,6 +261,17 @@ class Gateway:
             for sender in self._told:
                 sender.stop()
             log.info("stopped")
+
+    def _reload_soon(self, dimse: DimseServer) -> None:
+        """Load certificates again (F-70)."""
+        dimse.reload_soon()
+        if self._tls is not None:
+            self._tls.reload_soon()
+
+    def _watch_certificate(self) -> None:
+        """Take a new certificate for HTTP into use; connections that are open keep theirs."""
+        while self._tls is not None and not self._stopping.wait(1.0):
+            self._tls.refresh()
 
     def _start_audit(self) -> None:
         """Raises BadSettings."""
@@ -373,8 +388,8 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
+def _config(app: ASGIApp, settings: Settings, tls: WebTls | None) -> uvicorn.Config:
+    config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
@@ -386,6 +401,10 @@ def _config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(int(settings.grace), 1),
     )
+    config.load()
+    if tls is not None:
+        config.ssl = tls.context
+    return config
 
 
 def _listen(address: str) -> socket.socket:

@@ -16,9 +16,9 @@ from pathlib import Path
 from gateway import running
 from gateway.app import FILES, FILES_PER_ASSOCIATION
 from gateway.dicom.codecs import missing_codecs
-from gateway.dimse.tls import ServerTls
 from gateway.errors import GatewayError
 from gateway.settings import BadSettings, Settings, check_exposure, split_address
+from gateway.tls import Files, ServerTls
 from storage import open_index, open_objects
 from storage.errors import IndexBusy, StorageError
 from storage.versions import new_version
@@ -160,7 +160,7 @@ def _index(settings: Settings) -> Iterator[Finding]:
         if found is None:
             raise
         running.ask(*found, "/queue")
-        yield Finding("index", OK, f"in use by the gateway that runs at {found[0]}")
+        yield Finding("index", OK, f"in use by the gateway that runs at {found[0].partition('#')[0]}")
         return
     try:
         facts = index.facts()
@@ -206,7 +206,7 @@ def _codecs(_settings: Settings) -> Iterator[Finding]:
 def _certificate(settings: Settings) -> Iterator[Finding]:
     if not settings.dimse_tls:
         return
-    left = ServerTls(settings).expires - time.time()
+    left = ServerTls(Files.of_dimse(settings)).expires - time.time()
     words = f"the certificate of the DIMSE listener expires in {left / 86_400:.0f} days"
     if left < 0:
         yield Finding("certificate", FAILURE, "the certificate of the DIMSE listener has expired", "renew it")
@@ -219,7 +219,7 @@ def _certificate(settings: Settings) -> Iterator[Finding]:
 def _doors(settings: Settings) -> Iterator[Finding]:
     """Can they be listened on? Nothing is accepted."""
     if (found := running.address(settings.data)) is not None:
-        yield Finding("doors", OK, f"a gateway runs at {found[0]}")
+        yield Finding("doors", OK, f"a gateway runs at {found[0].partition('#')[0]}")
         return
     for name, address in (("http", settings.http), ("dimse", settings.dimse), ("dimse_tls", settings.dimse_tls)):
         if not address:

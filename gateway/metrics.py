@@ -38,7 +38,8 @@ ASSOCIATIONS = Counter("gantry_associations", "DICOM associations, by how they e
 OPEN_ASSOCIATIONS = Gauge("gantry_open_associations", "DICOM associations open now.", multiprocess_mode="livesum")
 CERTIFICATE_EXPIRY = Gauge(
     "gantry_certificate_expiry_seconds",
-    "When the certificate of the DIMSE listener expires, in Unix time.",
+    "When the certificate of a listener with TLS expires, in Unix time, by door.",
+    ("door",),
     multiprocess_mode="livemin",
 )
 OPERATIONS = Counter("gantry_dimse_operations", "DIMSE operations, by command and status class.", ("command", "status"))

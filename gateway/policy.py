@@ -91,6 +91,9 @@ class Role(Limits):
     name: str = Field(min_length=1, description="Name of the role, for logs.")
     aets: Annotated[Texts, BeforeValidator(_listed)] = Field((), description="Calling AE titles that it fits.")
     keys: Annotated[Texts, BeforeValidator(_listed)] = Field((), description="Names of API keys and users it fits.")
+    certificates: Annotated[Texts, BeforeValidator(_listed)] = Field(
+        (), description="Client certificates over HTTP that it fits: SHA-256 fingerprints, or names in them."
+    )
     subjects: Annotated[Texts, BeforeValidator(_listed)] = Field((), description="Subjects of tokens that it fits.")
     claims: Mapping[str, Annotated[Texts, BeforeValidator(_listed)]] = Field(
         default_factory=dict, description="Claims of tokens: each has to have one of the values."
@@ -100,6 +103,8 @@ class Role(Limits):
         """Is this caller one of those that the role is for?"""
         named = ((self.aets, who.aet), (self.keys, who.key), (self.subjects, who.subject))
         asked: list[tuple[Texts, Texts]] = [(wanted, (value,)) for wanted, value in named if wanted]
+        if self.certificates:
+            asked.append((tuple(map(plain, self.certificates)), tuple(who.certificate)))
         asked += [(wanted, _held(who.claims, name)) for name, wanted in self.claims.items()]
         return bool(asked) and all(not set(wanted).isdisjoint(held) for wanted, held in asked)
 
@@ -136,7 +141,8 @@ class Oidc(BaseModel):
 class Who:
     """What a door has verified of a caller; `limits` are rights that its credentials are bound to from the start.
 
-    `scopes` are those of an access token; None when the credentials are of a kind that has none.
+    `scopes` are those of an access token; None when the credentials are of a kind that has none. `certificate` holds
+    the names in a client certificate: nothing is permitted to it but by roles.
     """
 
     name: str
@@ -145,6 +151,7 @@ class Who:
     subject: str = ""
     claims: Mapping[str, object] = field(default_factory=dict, repr=False)
     scopes: Texts | None = None
+    certificate: frozenset[str] = frozenset()
     limits: Rights = EVERYTHING
 
 
@@ -171,10 +178,17 @@ class Policy:
 
     def _ruled(self, who: Who) -> bool:
         """Is there a role about this kind of credentials? Then what no role permits is not permitted."""
-        return any(
+        return bool(who.certificate) or any(
             (role.aets and who.aet) or (role.keys and who.key) or ((role.subjects or role.claims) and who.subject)
             for role in self._roles
         )
+
+
+def plain(certificate: str) -> str:
+    """A name or fingerprint of a certificate in the form that `Who.certificate` has."""
+    text = certificate.strip().lower()
+    digits = text.replace(":", "")
+    return digits if re.fullmatch(r"[0-9a-f]{64}", digits) else text
 
 
 def of_scopes(scopes: Iterable[str], claims: Mapping[str, object]) -> Rights:

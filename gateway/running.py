@@ -22,13 +22,16 @@ CHUNK = 1 << 20
 PAGE = 200
 
 
-def announce(data: Path, http_url: str, secret: str) -> None:
-    """Leave the address in the data folder, and a secret for commands: whoever may read the folder may do all."""
+def announce(data: Path, http_url: str, secret: str, fingerprint: str = "") -> None:
+    """Leave the address in the data folder, and a secret for commands: whoever may read the folder may do all.
+
+    `fingerprint` is that of our certificate (SHA-256, hex), where the address is with TLS.
+    """
     data.mkdir(parents=True, exist_ok=True)
     withdraw(data)
     file = data / FILE
     file.touch(mode=0o600, exist_ok=False)
-    file.write_text(json.dumps({"http": http_url, "pid": os.getpid(), "secret": secret}))
+    file.write_text(json.dumps({"http": f"{http_url}#{fingerprint}", "pid": os.getpid(), "secret": secret}))
 
 
 def withdraw(data: Path) -> None:
@@ -49,8 +52,8 @@ class Running:
     """A target for `importer`: the running gateway, by STOW-RS (PS3.18 10.5), one instance a request."""
 
     def __init__(self, http_url: str, token: str | None) -> None:
-        self._url = f"{http_url}/dicomweb/studies"
-        self._pool = urllib3.PoolManager(maxsize=8, retries=False, timeout=urllib3.Timeout(connect=5, read=300))
+        self._pool, root = _pool(http_url, maxsize=8, timeout=urllib3.Timeout(connect=5, read=300))
+        self._url = f"{root}/dicomweb/studies"
         self._headers = {
             "Content-Type": f'multipart/related; type="application/dicom"; boundary={BOUNDARY}',
             "Accept": "application/dicom+json",
@@ -73,8 +76,8 @@ class Reader:
     """What the running gateway has, by QIDO-RS and WADO-RS. Raises Damaged, NotFound, Unavailable."""
 
     def __init__(self, http_url: str, token: str | None) -> None:
-        self._url = f"{http_url}/dicomweb"
-        self._pool = urllib3.PoolManager(maxsize=2, retries=False, timeout=urllib3.Timeout(connect=5, read=300))
+        self._pool, root = _pool(http_url, maxsize=2, timeout=urllib3.Timeout(connect=5, read=300))
+        self._url = f"{root}/dicomweb"
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def search(self, path: str, tags: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -133,15 +136,9 @@ def ask(
     if token:
         headers["Authorization"] = f"Bearer {token}"
     data = None if body is None else json.dumps(body)
+    pool, root = _pool(http_url, timeout=urllib3.Timeout(60))
     try:
-        answer = urllib3.request(
-            method or ("GET" if body is None else "POST"),
-            http_url + path,
-            body=data,
-            headers=headers,
-            timeout=60,
-            retries=False,
-        )
+        answer = pool.request(method or ("GET" if body is None else "POST"), root + path, body=data, headers=headers)
     except urllib3.exceptions.HTTPError as error:
         raise Unavailable("the running gateway does not answer") from error
     try:
@@ -154,6 +151,13 @@ def ask(
     if answer.status == 400:
         raise BadRequest(str(found.get("parameter", "")), detail)
     raise NotFound(detail) if answer.status == 404 else Unavailable(detail)
+
+
+def _pool(http_url: str, maxsize: int = 1, **more: Any) -> tuple[urllib3.PoolManager, str]:
+    """Connections to the address that a gateway has left, and that address: its own certificate is the one to trust."""
+    root, _, fingerprint = http_url.partition("#")
+    tls: dict[str, Any] = {"cert_reqs": "CERT_NONE", "assert_fingerprint": fingerprint} if fingerprint else {}
+    return urllib3.PoolManager(maxsize=maxsize, retries=False, **tls, **more), root
 
 
 def _multipart(stream: BinaryIO) -> Iterator[bytes]:

@@ -114,6 +114,14 @@ class Settings(BaseSettings):
     dimse_tls_clients: Literal["required", "optional"] = Field(
         "required", description="Must peers that call with TLS show a certificate? Only with dimse_tls_ca."
     )
+    http_tls_cert: Path | None = Field(None, description="PEM file of our certificate and its chain: HTTP is with TLS.")
+    http_tls_key: Path | None = Field(None, description="PEM file of its key, when that is not in the same file.")
+    http_tls_ca: Path | None = Field(
+        None, description="PEM file of the authorities whose certificates clients may show over HTTP."
+    )
+    http_tls_clients: Literal["required", "optional"] = Field(
+        "optional", description="Must clients show a certificate over HTTP? Only with http_tls_ca."
+    )
     aet: str = Field("GANTRY", min_length=1, max_length=16, description="AE title of this gateway.")
     objects: str = Field("", description="Object store: file:///folder or s3://bucket/prefix; empty: DATA/objects.")
     index: str = Field("", description="Index: sqlite:////file or postgresql://user@host/name; empty: DATA/index.db.")
@@ -294,7 +302,7 @@ class Settings(BaseSettings):
     @property
     def closed(self) -> bool:
         """Do requests over HTTP need credentials?"""
-        return bool(self.token or self.oidc or self.api_keys or self.basic_auth)
+        return bool(self.token or self.oidc or self.api_keys or self.basic_auth or self.http_tls_ca)
 
     @property
     def proxy_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
@@ -371,8 +379,8 @@ def check_exposure(settings: Settings) -> None:
         return
     if not is_loopback(settings.http) and not settings.closed:
         raise BadSettings(
-            f"token: {settings.http} can be reached from other machines; set GANTRY_TOKEN, GANTRY_API_KEYS or [oidc], "
-            "or --insecure to run open"
+            f"token: {settings.http} can be reached from other machines; set GANTRY_TOKEN, GANTRY_API_KEYS, [oidc] or "
+            "GANTRY_HTTP_TLS_CA, or --insecure to run open"
         )
     if not is_loopback(settings.dimse) and not (settings.calling_aets or settings.peers):
         raise BadSettings(

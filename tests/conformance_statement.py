@@ -28,9 +28,9 @@ from gateway.dimse.negotiation import (
     STORAGE_SYNTAXES,
     VERIFICATION,
 )
-from gateway.dimse.tls import SUITES
 from gateway.http.failures import row
 from gateway.settings import Settings
+from gateway.tls import SUITES
 from storage.attributes import ATTRIBUTES, Attribute, Level, Returned
 
 FILE = Path(__file__).resolve().parents[1] / "docs" / "conformance.md"

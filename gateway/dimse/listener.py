@@ -18,9 +18,9 @@ from pynetdicom import AE, build_context
 from pynetdicom.transport import AssociationServer
 
 from gateway.dimse.negotiation import VERIFICATION, Policy
-from gateway.dimse.tls import ServerTls
 from gateway.logs import get_logger
 from gateway.settings import split_address
+from gateway.tls import ServerTls
 
 log = get_logger(__name__)
 

@@ -37,7 +37,7 @@ from gateway.dimse.access import Access
 from gateway.dimse.classes import SERVED
 from gateway.dimse.provider import TRANSFER
 from gateway.dimse.requests import Proposed
-from gateway.dimse.tls import Names, fits
+from gateway.tls import Names, fits
 
 if TYPE_CHECKING:
     from gateway.dimse.association import Acceptor

@@ -33,10 +33,10 @@ from gateway.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSIO
 from gateway.dimse import commands
 from gateway.dimse.limits import MAX_PDU, Limits
 from gateway.dimse.requests import ProtocolError
-from gateway.dimse.tls import client_context, verify
 from gateway.errors import GatewayError
 from gateway.logs import get_logger
 from gateway.settings import BadSettings, Peer, Settings
+from gateway.tls import client_context, verify
 
 log = get_logger(__name__)
 

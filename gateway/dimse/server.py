@@ -32,10 +32,10 @@ from gateway.dimse.lobby import Guest, Lobby
 from gateway.dimse.negotiation import CONGESTED, LIMIT_EXCEEDED, Policy, Rejection
 from gateway.dimse.places import Places, Seat
 from gateway.dimse.services import Services
-from gateway.dimse.tls import ServerTls
 from gateway.errors import Unavailable
 from gateway.logs import get_logger
 from gateway.settings import BadSettings, Settings, is_loopback
+from gateway.tls import Files, ServerTls
 from storage.archive import Archive
 from storage.errors import SpoolBusy
 
@@ -76,7 +76,7 @@ class DimseServer:
         self._places = Places(settings.max_associations, seat)
         self._stopping = False
         self._stop_reader, self._stop_writer = os.pipe()
-        self._tls = ServerTls(settings) if settings.dimse_tls else None
+        self._tls = ServerTls(Files.of_dimse(settings)) if settings.dimse_tls else None
         self._listeners: list[Listener] = []
 
     def start(self, sockets: Sockets | None = None) -> tuple[str, int]:

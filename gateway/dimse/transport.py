@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from pynetdicom.transport import AssociationSocket
 
-from gateway.dimse.tls import Names, peer_certificate
+from gateway.tls import Names, peer_certificate
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association

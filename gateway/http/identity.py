@@ -16,6 +16,7 @@ from gateway.authentication import Authentication
 from gateway.caller import Caller
 from gateway.errors import Unauthenticated
 from gateway.http.failures import Failure
+from gateway.http.protocol import CERTIFICATE_KEY
 from gateway.policy import Policy, Who
 from gateway.rights import EVERYTHING, NOTHING
 
@@ -92,7 +93,10 @@ class Identity:
         if presented:
             raise Unauthenticated("these credentials are of a kind that is not taken here")
         link = _take_link(scope)
-        return None if link is None else await run_in_threadpool(self._authentication.verify_link, link)
+        if link is not None:
+            return await run_in_threadpool(self._authentication.verify_link, link)
+        shown: frozenset[str] = scope.get(CERTIFICATE_KEY, frozenset())
+        return Who(_holder(shown), certificate=shown) if shown else None
 
     def _unauthorized(self, detail: str, *, wrong: bool) -> Failure:
         challenges = list(self._challenges)
@@ -133,6 +137,11 @@ def _take_link(scope: Scope) -> bytes | None:
         return None
     scope["query_string"] = b"&".join(piece for piece in pieces if piece not in found)
     return unquote_to_bytes(found[0].partition(b"=")[2])
+
+
+def _holder(certificate: frozenset[str]) -> str:
+    """What to call the holder of a certificate: the first of its names, else its fingerprint."""
+    return "certificate:" + min(certificate, key=lambda name: (len(name) == 64, name))
 
 
 def _is_open(scope: Scope) -> bool:

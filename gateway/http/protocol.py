@@ -8,14 +8,18 @@ alone would wait for it for ever. Bodies have deadlines of their own: `gateway.h
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from gateway.http.failures import Problem
 from gateway.logs import get_logger
+from gateway.tls import peer_certificate
 
 log = get_logger("gateway.http")
+
+CERTIFICATE_KEY = "gantry.certificate"
+"""Where the names in the certificate that the client has shown stand in the scope of a request."""
 
 
 class _TrailersTooLong(Exception):
@@ -39,12 +43,15 @@ class Protocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._unsent = (0, 0)
+        self._certificate: frozenset[str] = frozenset()
 
     # ------------------------------------------------------------ the connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request, but not for ever."""
         super().connection_made(transport)
+        tls = transport.get_extra_info("ssl_object")
+        self._certificate = peer_certificate(tls) if tls is not None else frozenset[str]()
         self._await_head()
         self._watch_writing()
 
@@ -75,6 +82,7 @@ class Protocol(HttpToolsProtocol):
         if self._head_timer is None:  # a request behind another one
             self._await_head()
         super().on_message_begin()
+        cast("dict[str, object]", self.scope)[CERTIFICATE_KEY] = self._certificate
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer: these are read past, and nobody looks at them."""

@@ -17,7 +17,7 @@ from tests.parts.machine import family, memory
 from tests.parts.processes import NotReady, tail
 
 READY = re.compile(
-    r"^gantry (?P<version>\S+) ready: (?P<http>http://\S+) dimse (?P<aet>.+?)@(?P<host>\S+):(?P<port>\d+)"
+    r"^gantry (?P<version>\S+) ready: (?P<http>https?://\S+) dimse (?P<aet>.+?)@(?P<host>\S+):(?P<port>\d+)"
     r"(?: dimse-tls .+@\S+:(?P<tls_port>\d+))?$"
 )
 

@@ -16,8 +16,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from gateway.dimse.limits import Limits
-from gateway.dimse.tls import client_context, verify
 from gateway.settings import BadSettings, Peer, Settings, check_exposure
+from gateway.tls import client_context, verify
 from tests.gateway.dimse.conftest import Door, OpenDoor, doors
 from tests.gateway.dimse.wire import (
     ABORT,
@@ -241,7 +241,7 @@ def copy(source: Certificate, target: Certificate) -> None:
 
 def expiry() -> float:
     """When the certificate in use expires, as the metric tells it."""
-    return REGISTRY.get_sample_value("gantry_certificate_expiry_seconds") or 0.0
+    return REGISTRY.get_sample_value("gantry_certificate_expiry_seconds", {"door": "dimse"}) or 0.0
 
 
 def test_the_certificate_is_exchanged_while_associations_live_on(

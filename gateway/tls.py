@@ -1,4 +1,4 @@
-"""TLS of the DIMSE wing: the BCP 195 profile (PS3.15 B.12; RFC 8996, RFC 9325), and whose certificate is whose.
+"""TLS of all doors: the BCP 195 profile (PS3.15 B.12; RFC 8996, RFC 9325), and whose certificate is whose.
 
 TLS 1.2 at least, authenticated encryption with forward secrecy only. A listener's certificate can be exchanged while it
 runs: connections that are open keep theirs.
@@ -7,16 +7,17 @@ runs: connections that are open keep theirs.
 from __future__ import annotations
 
 import hashlib
-import re
 import ssl
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
 from typing import Any
 
 from gateway import metrics
 from gateway.logs import get_logger
+from gateway.policy import plain
 from gateway.settings import BadSettings, Peer, Settings
 
 log = get_logger(__name__)
@@ -25,8 +26,34 @@ SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2 (RFC 9325 4.2); those of TLS 1.3 are all sound."""
 
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, which the module has no name for
-_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _NAMES = frozenset({"commonName", "DNS", "IP Address", "URI"})
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """PEM files of a listener: its certificate and chain, its key, the authorities of those who call; `door` is how the
+    settings of these files begin.
+    """
+
+    door: str
+    certificate: Path
+    key: Path | None
+    authorities: Path | None
+    required: bool
+
+    @classmethod
+    def of_dimse(cls, settings: Settings) -> Files:
+        """Those of the DIMSE listener with TLS."""
+        assert settings.dimse_tls_cert is not None
+        required = settings.dimse_tls_clients == "required"
+        return cls("dimse_tls", settings.dimse_tls_cert, settings.dimse_tls_key, settings.dimse_tls_ca, required)
+
+    @classmethod
+    def of_http(cls, settings: Settings) -> Files:
+        """Those of the HTTP listener."""
+        assert settings.http_tls_cert is not None
+        required = settings.http_tls_clients == "required"
+        return cls("http_tls", settings.http_tls_cert, settings.http_tls_key, settings.http_tls_ca, required)
 
 
 class ServerTls:
@@ -35,8 +62,8 @@ class ServerTls:
     `expires` is when the certificate does, in seconds since the epoch.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, files: Files) -> None:
+        self._files = files
         self._guard = threading.Lock()
         self._seen = self._signature()
         self._context = self._load()
@@ -67,22 +94,25 @@ class ServerTls:
             else:
                 log.info("certificate_loaded")
 
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The context to make the next connection with."""
+        return self._context
+
     def _load(self) -> ssl.SSLContext:
-        settings = self._settings
+        files = self._files
         context = _context(ssl.PROTOCOL_TLS_SERVER)
-        _present(context, settings)
-        if settings.dimse_tls_ca is not None:
-            _trust(context, settings.dimse_tls_ca)
-            required = settings.dimse_tls_clients == "required"
-            context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
-        assert settings.dimse_tls_cert is not None
-        self.expires = _try_out(context, settings.dimse_tls_cert)
-        metrics.CERTIFICATE_EXPIRY.set(self.expires)
+        _present(context, files.door, files.certificate, files.key)
+        if files.authorities is not None:
+            _trust(context, files.door, files.authorities)
+            context.verify_mode = ssl.CERT_REQUIRED if files.required else ssl.CERT_OPTIONAL
+        self.expires = _try_out(context, files.door, files.certificate)
+        metrics.CERTIFICATE_EXPIRY.labels(door=files.door.removesuffix("_tls")).set(self.expires)
         return context
 
     def _signature(self) -> tuple[tuple[int, int, int] | None, ...]:
-        settings = self._settings
-        return tuple(_facts(file) for file in (settings.dimse_tls_cert, settings.dimse_tls_key, settings.dimse_tls_ca))
+        files = self._files
+        return tuple(_facts(file) for file in (files.certificate, files.key, files.authorities))
 
 
 def client_context(settings: Settings, peer: Peer) -> ssl.SSLContext:
@@ -94,9 +124,9 @@ def client_context(settings: Settings, peer: Peer) -> ssl.SSLContext:
     context = _context(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = peer.certificate is None
     if settings.dimse_tls_cert is not None:
-        _present(context, settings)
+        _present(context, "dimse_tls", settings.dimse_tls_cert, settings.dimse_tls_key)
     if settings.dimse_tls_ca is not None:
-        _trust(context, settings.dimse_tls_ca)
+        _trust(context, "dimse_tls", settings.dimse_tls_ca)
     else:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     return context
@@ -112,7 +142,7 @@ Names = frozenset[str]
 """What a certificate calls its holder, in lower case: fingerprint (SHA-256, hex), common name, alternative names."""
 
 
-def peer_certificate(connected: ssl.SSLSocket) -> Names:
+def peer_certificate(connected: ssl.SSLSocket | ssl.SSLObject) -> Names:
     """The names in the certificate that the peer has shown and that was verified; empty when there is none."""
     encoded = connected.getpeercert(binary_form=True)
     if not encoded:
@@ -125,9 +155,7 @@ def peer_certificate(connected: ssl.SSLSocket) -> Names:
 
 def fits(names: Names, wanted: str) -> bool:
     """Is it the certificate that `wanted` means: a SHA-256 fingerprint (hex, colons allowed), or a name in it?"""
-    plain = wanted.strip().lower()
-    digits = plain.replace(":", "")
-    return (digits if _FINGERPRINT.fullmatch(digits) else plain) in names
+    return plain(wanted) in names
 
 
 def _context(protocol: int) -> ssl.SSLContext:
@@ -138,26 +166,24 @@ def _context(protocol: int) -> ssl.SSLContext:
     return context
 
 
-def _present(context: ssl.SSLContext, settings: Settings) -> None:
-    assert settings.dimse_tls_cert is not None
+def _present(context: ssl.SSLContext, door: str, certificate: Path, key: Path | None) -> None:
+    def no_password() -> str:
+        raise BadSettings(f"{door}_key: the key is encrypted; nobody is there to be asked for the password")
+
     try:
-        context.load_cert_chain(settings.dimse_tls_cert, settings.dimse_tls_key, _no_password)
+        context.load_cert_chain(certificate, key, no_password)
     except OSError as error:  # ssl.SSLError is one
-        raise BadSettings(f"dimse_tls_cert: certificate and key cannot be used: {_reason(error)}") from error
+        raise BadSettings(f"{door}_cert: certificate and key cannot be used: {_reason(error)}") from error
 
 
-def _trust(context: ssl.SSLContext, file: Path) -> None:
+def _trust(context: ssl.SSLContext, door: str, file: Path) -> None:
     try:
         context.load_verify_locations(file)
     except OSError as error:
-        raise BadSettings(f"dimse_tls_ca: {file.name} cannot be used: {_reason(error)}") from error
+        raise BadSettings(f"{door}_ca: {file.name} cannot be used: {_reason(error)}") from error
 
 
-def _no_password() -> str:
-    raise BadSettings("dimse_tls_key: the key is encrypted; nobody is there to be asked for the password")
-
-
-def _try_out(context: ssl.SSLContext, certificate: Path) -> float:
+def _try_out(context: ssl.SSLContext, door: str, certificate: Path) -> float:
     """Shake hands with ourselves: does the certificate serve, and when does it expire (seconds since the epoch)?"""
     client = _context(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
@@ -174,7 +200,7 @@ def _try_out(context: ssl.SSLContext, certificate: Path) -> float:
                 continue
         found = theirs.getpeercert()
     except (ssl.SSLError, ValueError) as error:
-        raise BadSettings(f"dimse_tls_cert: the certificate cannot be used by a server: {_reason(error)}") from error
+        raise BadSettings(f"{door}_cert: the certificate cannot be used by a server: {_reason(error)}") from error
     assert found is not None
     return float(ssl.cert_time_to_seconds(str(found["notAfter"])))
 
@@ -189,3 +215,36 @@ def _facts(file: Path | None) -> tuple[int, int, int] | None:
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "reason", None) or getattr(error, "strerror", None) or error)
+
+
+def _first(chain: str) -> str:
+    """The first certificate of a PEM file, whatever else is in it."""
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    return begin + chain.partition(begin)[2].partition(end)[0] + end
+
+
+class WebTls:
+    """TLS for a server that keeps one context: a new certificate is put into it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._files = Files.of_http(settings)
+        self._tls = ServerTls(self._files)
+        self.context = self._loaded = self._tls.context
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate, in hex."""
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(_first(self._files.certificate.read_text()))).hexdigest()
+
+    def reload_soon(self) -> None:
+        """See ServerTls."""
+        self._tls.reload_soon()
+
+    def refresh(self) -> None:
+        """See ServerTls; authorities that are no longer in their file stay until the next start."""
+        self._tls.refresh()
+        if self._tls.context is not self._loaded:
+            self._loaded = self._tls.context
+            _present(self.context, self._files.door, self._files.certificate, self._files.key)
+            if self._files.authorities is not None:
+                _trust(self.context, self._files.door, self._files.authorities)
