@@ -22,6 +22,7 @@ from gateway.dicomweb.renderings import (
     Unit,
     body_of,
     content_type,
+    is_stored,
     own_headers,
     picture_of,
     stated,
@@ -192,17 +193,16 @@ class Render:
         self, request: Request, unit: Unit, view: View, media_type: str, headers: Mapping[str, str]
     ) -> Representation:
         """An instance that is no image: a stored document or video as it is, a report or waveform as it is made."""
-        kind = kind_of(unit.located)
-        if kind in (Kind.VIDEO, Kind.DOCUMENT):
+        if is_stored(unit, media_type):
             return self.as_is(unit, media_type, headers)
         sent = {"Cache-Control": IMMUTABLE, **headers, **own_headers(media_type)}
-        how = repr(view) if kind is Kind.WAVEFORM else ""
+        how = repr(view) if kind_of(unit.located) is Kind.WAVEFORM else ""
         etag = etag_of("whole", render.VERSION, unit.located.digest, how, media_type)
         if not_modified(request.headers, f'"{etag}"'):
-            return Representation(Known([]), content_type(media_type), etag, sent)
+            return Representation(Known([]), content_type(unit, media_type), etag, sent)
         body = body_of(self.archive, unit, view, media_type)
         assert isinstance(body, bytes)
-        return Representation(Known([body]), content_type(media_type), etag, sent)
+        return Representation(Known([body]), content_type(unit, media_type), etag, sent)
 
     def as_is(self, unit: Unit, media_type: str, more: Mapping[str, str]) -> Representation:
         """A document or video as it was stored; ranges let a player seek."""

@@ -57,7 +57,7 @@ def _parts(archive: Archive, root: str, chosen: Chosen, view: View) -> Iterator[
         located = unit.located
         url = instance_url(root, located.study_uid, located.series_uid, located.sop_uid)
         location = url if unit.frame is None else f"{url}/frames/{unit.frame}"
-        yield multipart.Part(content_type(media_type), location, body_of(archive, unit, view, media_type))
+        yield multipart.Part(content_type(unit, media_type), location, body_of(archive, unit, view, media_type))
 
 
 def warn(headers: dict[str, str], root: str, text: str) -> None:

@@ -72,7 +72,9 @@ def types_of(archive: Archive, located: Located, kind: Kind) -> tuple[str, ...]:
     if kind is Kind.VIDEO:
         return video_types(archive, located)
     if kind is Kind.DOCUMENT:
-        return (safe_type(retrieve.bulk(archive, located, ENCAPSULATED_DOCUMENT).media_type),)
+        own = safe_type(retrieve.bulk(archive, located, ENCAPSULATED_DOCUMENT).media_type)
+        # A browser that goes to a PDF is to see it, though it would like HTML better.
+        return (own,) if own == "application/pdf" else tuple(dict.fromkeys((own, *TEXT_TYPES)))
     if kind is Kind.REPORT:
         return TEXT_TYPES
     if kind is Kind.WAVEFORM:
@@ -96,15 +98,25 @@ def body_of(archive: Archive, unit: Unit, view: View, media_type: str) -> bytes 
     if kind is Kind.VIDEO:
         return video(archive, located, media_type)
     if kind is Kind.DOCUMENT:
-        return retrieve.bulk(archive, located, ENCAPSULATED_DOCUMENT).blob
+        if is_stored(unit, media_type):
+            return retrieve.bulk(archive, located, ENCAPSULATED_DOCUMENT).blob
+        return others.description(archive, located, media_type)
     if kind is Kind.REPORT:
         return others.report(archive, located, media_type)
     return others.waveform(archive, located, view, media_type).data
 
 
-def content_type(media_type: str) -> str:
-    """The media type as it is sent: text says that it is UTF-8 (GEN-15)."""
-    return f"{media_type}; charset=utf-8" if media_type in TEXT_TYPES else media_type
+def is_stored(unit: Unit, media_type: str) -> bool:
+    """Whether this rendering is what was stored, or is kept as if it were: a video, a document in its own type."""
+    kind = kind_of(unit.located)
+    return kind is Kind.VIDEO or (kind is Kind.DOCUMENT and media_type == unit.types[0])
+
+
+def content_type(unit: Unit, media_type: str) -> str:
+    """The media type as it is sent: text that is made here says that it is UTF-8 (GEN-15)."""
+    return (
+        f"{media_type}; charset=utf-8" if media_type in TEXT_TYPES and not is_stored(unit, media_type) else media_type
+    )
 
 
 def own_headers(media_type: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ from gateway.render.dose import MAX_GRID_BYTES, Maxima, scaled, window_to
 from gateway.render.kept import keep
 from gateway.render.kinds import RT_DOSE
 from gateway.render.picture import compose
-from gateway.render.report import WRITERS, read_report
+from gateway.render.report import WRITERS, describe_document, read_report
 from gateway.render.source import header_of, reader
 from gateway.render.view import Picture, View, Viewport
 from gateway.render.waveform import SVG, draw_waveform
@@ -76,6 +76,11 @@ def report(archive: Archive, located: Located, media_type: str) -> bytes:
     return WRITERS[media_type](read_report(header, reader(archive, located, header))).encode("utf-8", "replace")
 
 
+def description(archive: Archive, located: Located, media_type: str) -> bytes:
+    """What an encapsulated document is, as text of a type in `WRITERS`: its content is not looked at."""
+    return WRITERS[media_type](describe_document(retrieve.header(archive, located))).encode("utf-8", "replace")
+
+
 def in_scale(archive: Archive, located: Located, header: Header, view: View) -> View:
     """The view; for RT Dose without a window one from 0 to the highest dose of all frames, so that they compare."""
     if located.sop_class_uid != RT_DOSE or view.window is not None:
@@ -94,4 +99,4 @@ def in_scale(archive: Archive, located: Located, header: Header, view: View) -> 
     return replace(view, window=(window.center, window.width, "linear-exact"))
 
 
-__all__ = ["SVG", "WRITERS", "animation", "in_scale", "report", "waveform", "waveform_thumbnail"]
+__all__ = ["SVG", "WRITERS", "animation", "description", "in_scale", "report", "waveform", "waveform_thumbnail"]

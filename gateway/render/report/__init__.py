@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from gateway.render.report.html import to_html
 from gateway.render.report.plain import to_plain
-from gateway.render.report.tree import Item, Report, read_report
+from gateway.render.report.tree import Item, Report, describe_document, read_report
 from gateway.render.report.xml import to_xml
 
 WRITERS = {"text/html": to_html, "text/plain": to_plain, "text/xml": to_xml}
 """Writer by media type, the default first (RT-04)."""
 
-__all__ = ["WRITERS", "Item", "Report", "read_report"]
+__all__ = ["WRITERS", "Item", "Report", "describe_document", "read_report"]

@@ -76,6 +76,19 @@ def read_report(header: Header, read: Callable[[int, int], bytes]) -> Report:
     return Report(title, _language(root), tuple(about), root)
 
 
+def describe_document(header: Header) -> Report:
+    """What an encapsulated document is, in place of its content, which is nothing to be shown (PS3.3 C.24.2)."""
+    about = [(label, value) for label, tag in _ABOUT if (value := _shown(header, tag))]
+    media_type, length = header.text(0x00420012) or "", header.number(0x00420015)
+    document = header.find(0x00420011)
+    size = length or (document.length if document is not None else 0)
+    about += [("Media type", media_type)] if media_type else []
+    about.append(("Length", f"{size} bytes"))
+    note = Item("TEXT", "CONTAINS", "", "The document itself is sent in its own type.", "", ())
+    title = header.text(0x00420010) or _meaning_of(header.text(0x00080016) or "")
+    return Report(title, "", tuple(about), Item("CONTAINER", "", title, "", "", (note,)))
+
+
 def _load(elements: list[Element], read: Callable[[int, int], bytes]) -> None:
     for element in elements:
         if element.items is not None:

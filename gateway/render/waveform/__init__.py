@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy
+
 from gateway.dicom.header import Header
 from gateway.errors import NotRenderable
 from gateway.render.annotation import annotate
@@ -32,7 +34,8 @@ def draw_waveform(header: Header, read: Callable[[int, int], bytes], view: View,
 
 def sheet_of(header: Header, read: Callable[[int, int], bytes]) -> Sheet:
     """The drawing. Raises NotRenderable when nothing can be drawn."""
-    groups = read_groups(header, read)
-    if not groups:
-        raise NotRenderable("the waveform has no samples that can be drawn")
-    return lay_out(groups)
+    with numpy.errstate(over="ignore", invalid="ignore"):  # what overflows is not finite, and is not drawn
+        groups = read_groups(header, read)
+        if not groups:
+            raise NotRenderable("the waveform has no samples that can be drawn")
+        return lay_out(groups)

@@ -92,6 +92,20 @@ KEY_OBJECTS.ContentSequence = [
     )
 ]
 LETTER = pdf("mixed", 4, document=b"%PDF-1.4 letter")
+CDA = pdf(
+    "documents",
+    document=b"<ClinicalDocument/>",
+    SOPClassUID="1.2.840.10008.5.1.4.1.1.104.2",
+    MIMETypeOfEncapsulatedDocument="text/XML",
+    DocumentTitle="Letter <script>",
+)
+MODEL = pdf(
+    "documents",
+    2,
+    document=b"solid x\nendsolid x\n",
+    SOPClassUID="1.2.840.10008.5.1.4.1.1.104.3",
+    MIMETypeOfEncapsulatedDocument="model/stl",
+)
 ECG = dcmread(str(get_testdata_file("waveform_ecg.dcm")))
 DOSE, LABELS, FRACTIONS = dose(), label_map(), fractions()
 MASK = segmentation("mask", frames=2, rows=16, columns=16)
@@ -100,7 +114,7 @@ LOOP = multi_frame("loop", frames=4, rows=24, columns=32)
 
 @pytest.fixture(scope="module")
 def filled(shared: Service) -> Iterator[Service]:
-    stored = (IMAGE, REPORT, KEY_OBJECTS, LETTER, ECG, DOSE, LABELS, FRACTIONS, MASK, LOOP)
+    stored = (IMAGE, REPORT, KEY_OBJECTS, LETTER, CDA, MODEL, ECG, DOSE, LABELS, FRACTIONS, MASK, LOOP)
     answer = shared.store(*stored)
     assert answer.status_code == 200, answer.text
     yield shared
@@ -155,6 +169,19 @@ def test_reports_are_revalidated(filled: Service) -> None:
     again = filled.get(f"{url(REPORT)}/rendered", "text/plain", If_None_Match=first.headers["etag"])
     assert again.status_code == 304
     assert filled.get(f"{url(REPORT)}/rendered", "text/html").headers["etag"] != first.headers["etag"]
+
+
+def test_a_document_with_active_content_is_described_not_shown(filled: Service) -> None:
+    """IMG-21, S-39: the document itself is the default, to be saved; a browser gets a page that says what it is."""
+    itself = filled.get(f"{url(CDA)}/rendered")
+    assert (itself.headers["content-type"], itself.content) == ("text/xml", b"<ClinicalDocument/>")
+    assert itself.headers["content-disposition"].startswith("attachment")
+    page = text_of(filled.get(f"{url(CDA)}/rendered", "text/html,application/xhtml+xml,*/*;q=0.8"), "text/html")
+    assert "Letter &lt;script&gt;" in page and "19 bytes" in page and "ClinicalDocument/" not in page
+    plain = text_of(filled.get(f"{url(MODEL)}/rendered", "text/plain"), "text/plain")
+    assert "Media type: model/stl" in plain
+    assert filled.get(f"{url(MODEL)}/rendered").headers["content-type"] == "model/stl"
+    assert filled.get(f"{url(LETTER)}/rendered", "text/html").status_code == 406
 
 
 def test_each_part_of_a_mixed_study_has_a_type_of_its_own(filled: Service) -> None:
