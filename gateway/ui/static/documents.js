@@ -50,7 +50,7 @@ function film(url, free) {
 function frame(kind, url, name) {
   // Nothing in a report may run or reach out: scripts are off, and the frame has this page's own policy. The browser's
   // viewer of PDF documents does not work in a sandbox; it has one of its own.
-  return h("iframe", { class: `document ${kind}`, title: name, src: url, ...(kind === "report" ? { sandbox: "allow-same-origin" } : {}) });
+  return h("iframe", { class: `document ${kind}`, title: name, src: kind === "pdf" ? `${url}#navpanes=0&view=FitH` : url, ...(kind === "report" ? { sandbox: "allow-same-origin" } : {}) });
 }
 
 function link(url, name) {

@@ -32,7 +32,7 @@ export class SlideViewer {
   #pictures = h("div", { class: "beside", hidden: true });
   #instead = h("div", { class: "instead", hidden: true });
   #screen = h("div", { class: "screen", role: "group", "aria-label": "Slide" },
-    this.#place, this.#who, this.#what, this.#how, this.#scale, this.#pictures, this.#instead);
+    this.#place, this.#who, this.#what, h("div", { class: "foot" }, this.#scale, this.#how), this.#pictures, this.#instead);
   #planes = h("select", { "aria-label": "Channel or focal plane", hidden: true, onchange: () => this.#showPlane() });
   #own = h("option", { value: "own", hidden: true });
   #magnification = h("select", { "aria-label": "Magnification", onchange: () => this.#magnify() });
