@@ -1,0 +1,151 @@
+"""Searches in a large index beside the same in a small one: what they cost must not grow with the archive.
+
+    make bench ARGS="--size small"                                      some seconds, small indexes
+    .venv/bin/python benchmarks/bench_scale.py --postgres 1000000       a million studies, ten million instances
+
+Writes the section "scale" of docs/performance.md. The index is generated; there are no objects behind it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import report, workload
+from benchmarks.bench_web import JSON, get
+from benchmarks.client import Client
+from benchmarks.measure import Result, measure, median, often
+from benchmarks.scale import INSTANCES, SERIES, fill
+from benchmarks.servers import Gantry
+from tests.parts import postgres
+from tests.parts.debian import find
+
+WANTED = 1.5
+"""How many times slower a search may be in the large index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A gateway on a generated index of so many studies."""
+
+    database: str
+    studies: int
+    server: Gantry
+
+
+def searches(seed: random.Random, studies: int) -> dict[str, str]:
+    """One search of each kind, for a study of the first `studies`, which both indexes have."""
+    one = workload.described(seed.randrange(studies))
+    series = workload.uid("tiny", one.number, 0)
+    return {
+        "studies by PatientID": f"/studies?PatientID={one.patient_id}",
+        "study by AccessionNumber": f"/studies?AccessionNumber={one.accession}",
+        "study by its UID": f"/studies?StudyInstanceUID={one.study}",
+        "20 studies of a day": f"/studies?StudyDate={one.date}&limit=20",
+        "20 studies by name with a wild card": f"/studies?PatientName={one.name[:-5]}*&limit=20",
+        "the 20 newest studies": "/studies?limit=20",
+        "series of a study": f"/studies/{one.study}/series",
+        "instances of a series": f"/studies/{one.study}/series/{series}/instances",
+    }
+
+
+def run(folder: Path, pairs: Sequence[tuple[str, Sequence[int]]], runs: int, seconds: float) -> list[str]:
+    """Tables, one for each database; `pairs` name it, and the sizes of the small and of the large index."""
+    texts = []
+    for database, sizes in pairs:
+        with ExitStack() as stack:
+            place = folder / database
+            place.mkdir()
+            server = stack.enter_context(postgres.run(place)) if database == "PostgreSQL" else None
+            indexes = []
+            for size in sizes:
+                data = place / str(size)
+                data.mkdir()
+                url = f"sqlite:///{data}/index.db" if server is None else server.database()
+                fill(url, size)
+                gantry = Gantry(data, arguments=["--index", url])
+                gantry.start()
+                stack.callback(gantry.stop)
+                indexes.append(Index(database, size, gantry))
+            texts.append(table(compare(indexes, runs, seconds), indexes))
+    return texts
+
+
+def compare(indexes: Sequence[Index], runs: int, seconds: float) -> list[tuple[str, Index, Result]]:
+    """Each search in each index in turns."""
+    found = []
+    seed = random.Random(11)
+    least = min(index.studies for index in indexes)
+    for name in searches(seed, least):
+        paths = [searches(seed, least)[name] for _ in range(400)]
+        for _ in range(runs):
+            for index in indexes:
+                client = Client(index.server.web)
+                get(paths[-1], JSON)(client)
+                started = time.perf_counter()
+                get(paths[-2], JSON)(client)
+                count = often(time.perf_counter() - started, seconds, len(paths))
+                client.close()
+                jobs = [get(path, JSON) for path in paths[:count]]
+                result = measure(name, index.server, jobs, lambda index=index: Client(index.server.web))  # type: ignore[misc]
+                found.append((name, index, result))
+                print(f"{name:<36} {index.database:<11} {index.studies:>9,} {result.latency(0.5):>8.2f} ms", flush=True)
+    return found
+
+
+def table(found: Sequence[tuple[str, Index, Result]], indexes: Sequence[Index]) -> str:
+    """Medians of latency and CPU, and how many times slower the large index is."""
+    small, large = indexes
+    lines = [
+        f"| {small.database} | {small.studies:,} studies: ms, CPU ms | {large.studies:,} studies: ms, CPU ms | times |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name in dict.fromkeys(name for name, _, _ in found):
+        cells, medians = [name], []
+        for index in indexes:
+            some = [result for other, one, result in found if (other, one) == (name, index)]
+            medians.append(median(some, lambda one: one.latency(0.5)))
+            cells.append(f"{medians[-1]:.2f}, {median(some, lambda one: one.cpu_ms):.2f}")
+        times = medians[1] / medians[0]
+        cells.append(f"**{times:.2f}**" if times <= WANTED else f"{times:.2f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and write the section."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=("small", "full"), default="full")
+    parser.add_argument("--sqlite", type=int, default=100_000, help="studies in the large index (100000); 0 for none")
+    parser.add_argument("--postgres", type=int, default=100_000, help="the same for PostgreSQL")
+    parser.add_argument("--out", type=Path, default=report.ROOT / "docs", help="folder of performance.md (docs)")
+    parser.add_argument("--folder", type=Path, help="where the databases are; removed afterwards")
+    asked = parser.parse_args()
+    full = asked.size == "full"
+    pairs: list[tuple[str, Sequence[int]]] = []
+    if asked.sqlite:
+        pairs.append(("SQLite", (10_000, asked.sqlite) if full else (100, 500)))
+    if asked.postgres and find("initdb") is not None:
+        pairs.append(("PostgreSQL", (10_000, asked.postgres) if full else (100, 500)))
+    with tempfile.TemporaryDirectory(prefix="gantry-scale-", dir=asked.folder) as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL runs as a user of its own
+        tables = run(Path(folder), pairs, 3 if full else 1, 1.0 if full else 0.05)
+    each = f"{SERIES} series of {INSTANCES} instances each"
+    text = (
+        f"## Searches as the archive grows\n\nQIDO-RS by one client; medians, the first of latency. Studies have "
+        f"{each}. Bold: at most {WANTED} times slower.\n\n"
+    )
+    report.section("scale", text + "\n\n".join(tables), asked.out / "performance.md")
+
+
+if __name__ == "__main__":
+    main()
