@@ -68,7 +68,8 @@ class _Worker:
     def _find(self, module: str, function: str) -> Callable[..., tuple[Facts, Any]]:
         found = self._known.get((module, function))
         if found is None:
-            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            for limit in (resource.RLIMIT_AS, resource.RLIMIT_CPU):  # those of the call before
+                resource.setrlimit(limit, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
             found = self._known[module, function] = getattr(import_module(module), function)
             self._base = int(Path("/proc/self/statm").read_text().split()[0]) * _PAGE
         return found

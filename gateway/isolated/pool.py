@@ -222,6 +222,7 @@ class _Stopped(Exception):
 
 class _Child:
     def __init__(self) -> None:
+        self._loaded: set[Work] = set()
         self.link, theirs = socket.socketpair()
         with theirs:
             for end in (self.link, theirs):
@@ -250,11 +251,14 @@ class _Child:
         self, work: Work, data: bytes | memoryview, facts: Facts, most: int, limits: Limits
     ) -> tuple[Facts, memoryview]:
         """Raises _Stopped, after which there is nothing to do but `end`."""
-        return self._ask(work, data, {"facts": facts}, most, limits)
+        self.warm(work, limits)
+        return self._ask(work, data, {"facts": facts}, most, limits, limits.clock or 3.0 * limits.seconds)
 
     def warm(self, work: Work, limits: Limits) -> None:
-        """Let it load what `work` needs."""
-        self._ask(work, b"", {"warm": True}, 0, limits)
+        """Let it load what `work` needs, if it has not: the time for that is not the work's."""
+        if work not in self._loaded:
+            self._ask(work, b"", {"warm": True}, 0, limits, START_SECONDS)
+            self._loaded.add(work)
 
     @property
     def alive(self) -> bool:
@@ -268,9 +272,8 @@ class _Child:
         self.process.wait()
 
     def _ask(
-        self, work: Work, data: bytes | memoryview, asked: Facts, most: int, limits: Limits
+        self, work: Work, data: bytes | memoryview, asked: Facts, most: int, limits: Limits, seconds: float
     ) -> tuple[Facts, memoryview]:
-        seconds = limits.clock or 3.0 * limits.seconds
         until = time.monotonic() + seconds
         message = asked | {
             "module": work.__module__,

@@ -31,8 +31,8 @@ def shared() -> Iterator[Pool]:
 
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[Pool]:
-    """One child, and three seconds on the clock."""
-    pool = Pool(Limits(processes=1, clock=3))
+    """One child, and five seconds on the clock."""
+    pool = Pool(Limits(processes=1, clock=5))
     yield pool
     pool.close()
 
@@ -136,7 +136,7 @@ def test_children_see_no_secrets_and_no_files(shared: Pool, tmp_path: Path) -> N
 
 
 def test_who_waits_too_long_for_a_child_is_sent_away() -> None:
-    pool = Pool(Limits(processes=1, clock=1.5, patience=0.05))
+    pool = Pool(Limits(processes=1, clock=5, patience=0.05))
 
     def occupy() -> None:
         with pytest.raises(NotRenderable):
