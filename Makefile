@@ -1,6 +1,7 @@
 # make serve     run the gateway on ./data (more flags: make serve ARGS="--http 127.0.0.1:9090")
 # make test      everything: the checks, then all tests on real servers (some of them: make test ARGS="-k stow")
 # make representations  every file in every form that it can be had in, pixels compared (a quarter of an hour)
+# make torture  the tests of faults at length (some hours; a part of that: make torture SHARE=5, in percent), with a report
 # make check     format, lint, strict types, import contract
 # make format    put the code into its format
 # make bench     the benchmarks, into docs/performance.md (a look: make bench ARGS="--size small --out /tmp/bench")
@@ -86,6 +87,18 @@ test: $(VENV)/test.stamp
 .PHONY: representations
 representations: $(VENV)/test.stamp
 	GANTRY_REPRESENTATIONS=all $(PY) -m pytest -n $(TEST_WORKERS) tests/gateway/dicomweb/test_representations.py $(ARGS)
+
+SHARE ?= 1
+FIGURES := artifacts/torture
+
+# One after the other: what is measured should not be another test. The report is made whatever came out.
+.PHONY: torture
+torture: $(VENV)/test.stamp
+	@$(PY) tests/parts/debian.py || true
+	@mkdir -p artifacts && rm -f $(FIGURES).jsonl && touch $(FIGURES).jsonl
+	@GANTRY_TESTS=all GANTRY_TORTURE=$(SHARE) GANTRY_TORTURE_FIGURES=$(CURDIR)/$(FIGURES).jsonl \
+	  $(PY) -m pytest tests/faults -o timeout=7200 $(ARGS); status=$$?; \
+	$(PY) -m tests.parts.torture $(FIGURES).jsonl $(FIGURES).md && echo "the report is $(FIGURES).md"; exit $$status
 
 .PHONY: check
 check: $(VENV)/test.stamp

@@ -26,7 +26,14 @@ from typing import Literal
 
 from storage.crashpoints import reached
 from storage.derived import Derived
-from storage.errors import DuplicateConflict, IndexUnavailable, ObjectDamaged, ObjectMissing, StorageError
+from storage.errors import (
+    DuplicateConflict,
+    IndexUnavailable,
+    ObjectDamaged,
+    ObjectMissing,
+    ObjectStoreBroken,
+    StorageError,
+)
 from storage.index import Added, Garbage, Index
 from storage.objects import ObjectInfo, ObjectStore
 from storage.query import Query, Within
@@ -85,12 +92,16 @@ class Archive:
         if predecessor is Added.DUPLICATE:
             return Added.DUPLICATE
         self.index.check_writable()  # else each attempt would leave an orphan
-        self.objects.put(
-            record.key,
-            source,
-            sha256=record.digest,
-            metadata={"digest": record.digest, "dataset-digest": record.dataset_digest},
-        )
+        try:
+            self.objects.put(
+                record.key,
+                source,
+                sha256=record.digest,
+                metadata={"digest": record.digest, "dataset-digest": record.dataset_digest},
+            )
+        except ObjectStoreBroken as error:
+            self.index.distrust(str(error))
+            raise
         reached("P5")
         try:
             for _ in range(ATTEMPTS):

@@ -227,6 +227,9 @@ class Index(Protocol):
     def clear(self) -> None:
         """Drop all rows but the change feed and the remarks: before a rebuild."""
 
+    def distrust(self, reason: str) -> None:
+        """Write nothing more until the next start, in any process that shares this index: the disk failed (F-13)."""
+
     def check_writable(self) -> None:
         """Raise IndexBroken when it is known that nothing can be written any more. Costs nothing."""
 

@@ -276,6 +276,9 @@ class SqlIndex(Queue, Credentials, Health):
 
         self._write(write)
 
+    def distrust(self, reason: str) -> None:
+        """See `Index.distrust`. Where the database is elsewhere, its disk is not ours to judge."""
+
     def check_writable(self) -> None:
         """See `Index.check_writable`."""
 

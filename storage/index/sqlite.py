@@ -16,7 +16,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -133,6 +133,8 @@ class SqliteIndex(SqlIndex):
             raise
         self._drivers = _Drivers(path)
         self._trouble = ""
+        if not beside:
+            _turn_path(path).unlink(missing_ok=True)
         self._turn = _Turn(path if beside else None)
 
     @contextmanager
@@ -165,9 +167,15 @@ class SqliteIndex(SqlIndex):
         try:
             return super()._retried(attempt)
         except IndexBroken as error:
-            self._trouble = str(error)
-            _log.error("index: %s", self._trouble)
+            self.distrust(str(error))
             raise
+
+    def distrust(self, reason: str) -> None:
+        """See `Index.distrust`."""
+        if not self._trouble:
+            self._trouble = reason
+            _log.error("index: %s", reason)
+            self._turn.distrust()
 
     def share(self) -> tuple[int, ...]:
         """See `Index.share`."""
@@ -177,6 +185,8 @@ class SqliteIndex(SqlIndex):
 
     def check_writable(self) -> None:
         """See `Index.check_writable`."""
+        if not self._trouble and self._turn.is_distrusted():
+            self._trouble = "the disk failed to keep what another of the processes wrote; check it, then restart"
         if self._trouble:
             raise IndexBroken(self._trouble)
 
@@ -198,6 +208,10 @@ class SqliteIndex(SqlIndex):
             self._lock = -1
 
 
+def _turn_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.turn")
+
+
 class _Turn:
     """Writers wait here, not in SQLite, which would have them ask again and again: those of this process, and where
     the index at `path` is shared, those of the others.
@@ -206,7 +220,7 @@ class _Turn:
     def __init__(self, path: Path | None) -> None:
         self._guard = threading.Lock()
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        self._file = -1 if path is None else os.open(path.with_name(f"{path.name}.turn"), flags, 0o600)
+        self._file = -1 if path is None else os.open(_turn_path(path), flags, 0o600)
 
     def __enter__(self) -> None:
         self._guard.acquire()
@@ -217,6 +231,16 @@ class _Turn:
         if self._file >= 0:
             fcntl.flock(self._file, fcntl.LOCK_UN)
         self._guard.release()
+
+    def distrust(self) -> None:
+        """Tell the other processes that the disk cannot be trusted; to be forgotten at the next start of all."""
+        if self._file >= 0:
+            with suppress(OSError):  # what else could be done
+                os.pwrite(self._file, b"!", 0)
+
+    def is_distrusted(self) -> bool:
+        """Whether one of them said so."""
+        return self._file >= 0 and bool(os.pread(self._file, 1, 0))
 
     def close(self) -> None:
         """Give back the file."""

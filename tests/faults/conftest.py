@@ -102,9 +102,15 @@ def yard(
 
 
 @pytest.fixture(scope="session")
-def shimmed_forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+def shim_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shim, compiled."""
+    return shim.build(tmp_path_factory.mktemp("shim"))
+
+
+@pytest.fixture(scope="session")
+def shimmed_forge(shim_library: Path) -> Iterator[Forge]:
     """As `forge`; what it makes runs under the shim."""
-    with Forge(preload=shim.build(tmp_path_factory.mktemp("shim"))) as made:
+    with Forge(preload=shim_library) as made:
         yield made
 
 

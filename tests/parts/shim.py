@@ -23,8 +23,9 @@ def build(folder: Path) -> Path:
 
 
 def begin() -> None:
-    """Let the shim that this process runs under read its variables again."""
-    ctypes.CDLL(None).shim_begin()
+    """Let the shim read its variables again, where this process runs under it."""
+    if hasattr(ctypes.CDLL(None), "shim_begin"):
+        ctypes.CDLL(None).shim_begin()
 
 
 def seen() -> int:
