@@ -230,7 +230,7 @@ class Gateway:
 
         def started() -> None:
             if self._leads:
-                running.announce(self._settings.data, url, self._local, self._tls.fingerprint if self._tls else "")
+                self._announce(url)
                 keeper.start()
                 scrub.start()
                 workers.start()
@@ -238,7 +238,7 @@ class Gateway:
                 bundler.start()
             print(ready, flush=True)
             if self._tls is not None:
-                threading.Thread(target=self._watch_certificate, name="certificate", daemon=True).start()
+                threading.Thread(target=self._watch_certificate, args=(url,), name="certificate", daemon=True).start()
             log.info("ready", http=url, dimse=f"{host}:{port}")
             stopper.start()
             warmer.start()
@@ -268,10 +268,16 @@ class Gateway:
         if self._tls is not None:
             self._tls.reload_soon()
 
-    def _watch_certificate(self) -> None:
+    def _announce(self, url: str) -> None:
+        """Tell commands on this machine where we are."""
+        if self._leads:
+            running.announce(self._settings.data, url, self._local, self._tls.fingerprint if self._tls else "")
+
+    def _watch_certificate(self, url: str) -> None:
         """Take a new certificate for HTTP into use; connections that are open keep theirs."""
         while self._tls is not None and not self._stopping.wait(1.0):
-            self._tls.refresh()
+            if self._tls.refresh():
+                self._announce(url)
 
     def _start_audit(self) -> None:
         """Raises BadSettings."""

@@ -240,11 +240,15 @@ class WebTls:
         """See ServerTls."""
         self._tls.reload_soon()
 
-    def refresh(self) -> None:
-        """See ServerTls; authorities that are no longer in their file stay until the next start."""
+    def refresh(self) -> bool:
+        """See ServerTls; True when there is another certificate. Authorities that left their file stay until
+        the next start.
+        """
         self._tls.refresh()
-        if self._tls.context is not self._loaded:
+        changed = self._tls.context is not self._loaded
+        if changed:
             self._loaded = self._tls.context
             _present(self.context, self._files.door, self._files.certificate, self._files.key)
             if self._files.authorities is not None:
                 _trust(self.context, self._files.door, self._files.authorities)
+        return changed
