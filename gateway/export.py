@@ -10,7 +10,7 @@ import os
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -189,29 +189,27 @@ def _write(
     source: Source, studies: Sequence[str], place: _Place, media: bool, progress: Callable[[int], None]
 ) -> Exported:
     report = Exported()
-    directory = Directory() if media else None
-    for study_uid in studies or source.studies():
-        for one in source.instances(study_uid):
-            try:
-                if directory is not None:
+    with Directory() if media else nullcontext() as directory:
+        for study_uid in studies or source.studies():
+            for one in source.instances(study_uid):
+                try:
                     with one.open() as chunks:
-                        directory.add(one.sop_uid, chunks)
-                else:
-                    with one.open() as chunks:
-                        place.put(one.name, iter(chunks))
-                    report.files += 1
-            except (GatewayError, StorageError) as error:
-                report.failed.append((one.sop_uid, str(error)))
-            progress(1)
-    if directory is not None:
-        _write_media(directory, place, report)
+                        if directory is not None:
+                            directory.add(one.sop_uid, chunks)
+                        else:
+                            place.put(one.name, iter(chunks))
+                            report.files += 1
+                except (GatewayError, StorageError) as error:
+                    report.failed.append((one.sop_uid, str(error)))
+                progress(1)
+        if directory is not None:
+            _write_media(directory, place, report)
     return report
 
 
 def _write_media(directory: Directory, place: _Place, report: Exported) -> None:
-    with directory:
-        for name, file in directory.files():
-            with file.open("rb") as stream:
-                place.put(name, iter(lambda: stream.read(CHUNK), b""))
-            report.files += 1
-        place.put("DICOMDIR", iter([directory.dicomdir()]))
+    for name, file in directory.files():
+        with file.open("rb") as stream:
+            place.put(name, iter(partial(stream.read, CHUNK), b""))
+        report.files += 1
+    place.put("DICOMDIR", iter([directory.dicomdir()]))

@@ -83,6 +83,7 @@ class Directory:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._set._stage["t"].cleanup()  # which the library leaves to the garbage collector
         self._folder.cleanup()
 
 

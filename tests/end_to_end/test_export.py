@@ -30,6 +30,13 @@ def fill(gateway: GatewayProcess) -> dict[str, bytes]:
     return {ds.SOPInstanceUID: dataset_bytes(file) for ds, file in zip(slices, files, strict=True)}
 
 
+def directory(folder: Path) -> dict[str, Path]:
+    """The files of media by SOP Instance UID, as pydicom reads their DICOMDIR."""
+    fileset = FileSet(folder / "DICOMDIR")
+    fileset._stage["t"].cleanup()  # which it leaves to the garbage collector
+    return {str(one.SOPInstanceUID): Path(one.path) for one in fileset}
+
+
 def names(folder: Path) -> set[str]:
     """All files below."""
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -76,8 +83,7 @@ def test_media_have_a_directory_that_others_read(start_gateway: StartGateway, tm
     folder = tmp_path / "media"
     assert all(part.isupper() or part.isdigit() for name in names(folder) for part in name.replace("/", ""))
     assert all(len(part) <= 8 for name in names(folder) for part in name.split("/"))
-    fileset = FileSet(folder / "DICOMDIR")
-    listed = {str(one.SOPInstanceUID): Path(one.path) for one in fileset}
+    listed = directory(folder)
     assert listed.keys() == {*sent, bare.SOPInstanceUID}
     for sop, data_set in sent.items():
         assert dataset_bytes(listed[sop].read_bytes()) == data_set
