@@ -83,13 +83,13 @@ ROWS = (
 )
 
 
-def get(path: str, accept: str) -> Job[Client]:
-    """One GET that has to find something."""
+def get(path: str, accept: str, least: int = 1) -> Job[Client]:
+    """One GET that has to find something, of at least so many bytes."""
 
     def job(client: Client) -> int:
         answer = client.get(path, accept)
-        if answer.status != 200:
-            raise ValueError(f"status {answer.status} for {path}")
+        if answer.status != 200 or answer.size < least:
+            raise ValueError(f"status {answer.status}, {answer.size} bytes for {path}")
         return 1
 
     return job
@@ -166,8 +166,9 @@ class Bench:
             NATIVE,
         )
         for clients in (1, 8):
-            self._asked(f"instance.c{clients}", lambda: seed.choice(self.slices).path, FILES, clients)
-        self._asked("study", lambda: f"/studies/{one.study}", FILES)
+            least = len(one.pieces[1])
+            self._asked(f"instance.c{clients}", lambda: seed.choice(self.slices).path, FILES, clients, least=least)
+        self._asked("study", lambda: f"/studies/{one.study}", FILES, least=self.size.slices * len(one.pieces[1]))
         self._searches(one, seed)
         self._asked("qido.instances", lambda: f"{series}/instances", JSON)
         for batch in (1, 10, 50):
@@ -204,8 +205,9 @@ class Bench:
         accept: str,
         clients: int = 1,
         servers: Sequence[Server] | None = None,
+        least: int = 1,
     ) -> None:
-        """GETs of `path`, as many as fill the time that a measurement should take."""
+        """GETs of `path`, as many as fill the time that a measurement should take, each of at least so many bytes."""
         counts: dict[str, int] = {}
         for _ in range(self.size.runs):
             paths = [path() for _ in range(self.size.most)]
@@ -214,7 +216,7 @@ class Bench:
                 if count is None:
                     count = counts[server.name] = self._often(server, paths[0], accept, clients)
                 self._note(
-                    measure(work, server, [get(one, accept) for one in paths[:count]], self._of(server), clients)
+                    measure(work, server, [get(one, accept, least) for one in paths[:count]], self._of(server), clients)
                 )
 
     def _often(self, server: Server, path: str, accept: str, clients: int) -> int:

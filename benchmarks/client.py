@@ -85,12 +85,26 @@ class Client:
                 self._until(connection, b"\r\n")
                 size += length
             self._until(connection, b"\r\n")
-        elif status not in (204, 304):
-            size = int(headers.get("content-length", 0))
+        elif "content-length" in headers:
+            size = int(headers["content-length"])
             self._take(connection, size, kept)
+        elif status not in (204, 304):
+            size = self._to_the_end(connection, kept)
         if headers.get("connection", "").lower() == "close":
             self.close()
         return Answer(status, headers, size, b"".join(kept or ()))
+
+    def _to_the_end(self, connection: socket.socket, kept: list[bytes] | None) -> int:
+        """The body of an answer that ends with its connection."""
+        size = len(self._buffer)
+        if kept is not None:
+            kept.append(self._buffer)
+        while got := connection.recv_into(self._scratch):
+            size += got
+            if kept is not None:
+                kept.append(bytes(self._scratch[:got]))
+        self.close()
+        return size
 
     def _until(self, connection: socket.socket, end: bytes) -> bytes:
         while end not in self._buffer:
