@@ -10,7 +10,7 @@ from gateway.caller import Caller
 from gateway.dicomweb.safety import safe_type
 from gateway.render import Picture, View, others
 from gateway.render.kinds import Kind, kind_of
-from gateway.render.presentation import Region, members, through
+from gateway.render.presentation import Region, laid_over, members, through
 from gateway.render.video import video, video_types
 from storage.archive import Archive
 from storage.records import Located
@@ -29,7 +29,7 @@ class Unit:
     """One thing to be rendered: a frame (1-based) of an instance, or the instance as a whole.
 
     `state` is the presentation state that a frame is seen through, `region` the part of its displayed area that is
-    wanted.
+    wanted, and `above` names what the state lays over it.
     """
 
     located: Located
@@ -37,11 +37,12 @@ class Unit:
     types: tuple[str, ...]
     state: Located | None = None
     region: Region | None = None
+    above: str = ""
 
     @property
     def identity(self) -> str:
         """The same for the same stored bytes."""
-        through = f" {self.state.digest} {self.region!r}" if self.state is not None else ""
+        through = f" {self.state.digest} {self.region!r} {self.above}" if self.state is not None else ""
         return f"{self.located.digest} {self.frame}{through}"
 
 
@@ -64,7 +65,11 @@ def stated(archive: Archive, caller: Caller, state: Located) -> tuple[list[Unit]
     Raises NotRenderable when none is.
     """
     found = members(archive, caller, state)
-    return [Unit(image, frame, PICTURE_TYPES, state) for image, frame in found.frames], found.missing
+    units = [
+        Unit(image, frame, PICTURE_TYPES, state, above=laid_over(archive, state, image, frame))
+        for image, frame in found.frames
+    ]
+    return units, found.missing
 
 
 def types_of(archive: Archive, located: Located, kind: Kind) -> tuple[str, ...]:

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from gateway.render.presentation.picture import Region, present
 from gateway.render.presentation.state import Reference, State
-from gateway.render.presentation.stored import Members, members, through
+from gateway.render.presentation.stored import Members, laid_over, members, through
 
-__all__ = ["Members", "Reference", "Region", "State", "members", "present", "through"]
+__all__ = ["Members", "Reference", "Region", "State", "laid_over", "members", "present", "through"]

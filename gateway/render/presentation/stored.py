@@ -11,7 +11,7 @@ from gateway.caller import Caller
 from gateway.dicom.header import Header
 from gateway.errors import NotFound, NotRenderable
 from gateway.render.kept import keep
-from gateway.render.kinds import Kind, kind_of
+from gateway.render.kinds import BLENDING_STATE, Kind, kind_of
 from gateway.render.parameters import group
 from gateway.render.presentation.picture import Over, Region, present
 from gateway.render.presentation.planes import Plane, nearest, plane_of
@@ -72,7 +72,7 @@ def through(
     """Frame `frame` (1-based) of an image as a state shows it; see `present`. Kept as any other picture is."""
 
     found = state_of(archive, state)
-    above = _over(archive, state, image, frame) if found.over is not None else None
+    above = _over(archive, state, image, frame) if state.sop_class_uid == BLENDING_STATE else None
 
     def make() -> Picture:
         header = header_of(archive, image)
@@ -86,6 +86,15 @@ def through(
     laid = f" over {above[0].digest} {above[1]}" if above is not None else ""
     what = f"state {state.digest} frame {frame} {view!r} {region!r}{laid}"
     return keep(archive, image, what, media_type, make)
+
+
+def laid_over(archive: Archive, state: Located, image: Located, frame: int) -> str:
+    """What a stored state lays over a frame, as a word that is the same for the same; empty where that is nothing.
+
+    Raises NotRenderable as `through` does.
+    """
+    above = _over(archive, state, image, frame) if state.sop_class_uid == BLENDING_STATE else None
+    return f"{above[0].digest} {above[1]}" if above is not None else ""
 
 
 @lru_cache(maxsize=4096)

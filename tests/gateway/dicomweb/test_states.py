@@ -179,7 +179,10 @@ def test_blending_lays_one_image_over_another_where_it_lies(service: Service) ->
     under, over, ds = blending(0.25)
     assert service.store(*under, ds).status_code == 200
     assert service.get(f"{url(ds)}/rendered").status_code == 406  # what is to lie over them is not here
-    assert service.store(*over).status_code == 200
+    assert service.store(over[0]).status_code == 200
+    before = service.get(f"{url(ds)}/rendered", "image/png").headers["etag"]
+    assert service.store(over[1]).status_code == 200
+    assert service.get(f"{url(ds)}/rendered", "image/png", If_None_Match=before).status_code == 200
     parts = parts_of(service.get(f"{url(ds)}/rendered", 'multipart/related; type="image/png"'))
     assert [headers["content-location"] for headers, _ in parts] == [
         f"{service.url}{url(image)}/frames/1" for image in under
