@@ -34,7 +34,7 @@ from gateway.dimse.report import Reports
 from gateway.dimse.server import DimseServer, bind_both
 from gateway.errors import GatewayError
 from gateway.forwarding import Feed, is_web
-from gateway.http import audit, changes, credentials, documentation, health, integrity, permission, queue
+from gateway.http import audit, changes, credentials, documentation, health, integrity, permission, queue, session
 from gateway.http.protocol import Protocol
 from gateway.integrity import Scrubber
 from gateway.logs import get_logger
@@ -54,7 +54,10 @@ from storage.tasks import Task
 
 log = get_logger("app")
 
-OWN = (*(queue.SERVICE, changes.SERVICE, credentials.SERVICE, audit.SERVICE, integrity.SERVICE, health.SERVICE),)
+OWN = (
+    *(queue.SERVICE, changes.SERVICE, credentials.SERVICE, audit.SERVICE, session.SERVICE, integrity.SERVICE),
+    health.SERVICE,
+)
 """Services besides those of DICOMweb."""
 
 COLLECT_EVERY = 60.0
@@ -309,6 +312,7 @@ class Gateway:
             *changes.routes(self._archive),
             *credentials.routes(self._archive, self._settings),
             *audit.routes(self._archive, self._audit),
+            *session.routes(self._settings),
             *documentation.routes([*DICOMWEB, *OWN], gantry_version()),
             *permission.for_everybody(ui_routes(self._settings.data, aet=self._settings.aet, dimse_port=dimse_port)),
         ]

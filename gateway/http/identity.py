@@ -21,9 +21,9 @@ from gateway.policy import Policy, Who
 from gateway.rights import EVERYTHING, NOTHING
 
 REALM = "gantry"
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/favicon.ico", "/openapi.json", "/docs", "/viewer"})
-"""Answered without credentials: probes and the description of the API, which tell no data, and the page itself, which
-asks for the token."""
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/favicon.ico", "/openapi.json", "/docs", "/viewer", "/session"})
+"""Answered without credentials: probes and the description of the API, which tell no data, the page itself, which
+asks for the token, and what it asks before that: who one is."""
 OPEN_PREFIXES = ("/static/", "/viewer/")
 """Page assets: scripts, styles and pictures of the program, no data."""
 

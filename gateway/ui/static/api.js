@@ -47,12 +47,24 @@ export async function allowed(resource) {
   return (response.headers.get("Allow") ?? "").split(",").map((method) => method.trim());
 }
 
-async function ask(method, url, headers, signal) {
+/** What the gateway answers to a JSON object that is posted to one of its own resources, such as `links`. Throws Failure. */
+export async function answerOf(resource, body) {
+  const url = new URL(resource, document.baseURI);
+  const response = await ask("POST", url, { "Content-Type": "application/json" }, undefined, JSON.stringify(body));
+  return response.json();
+}
+
+/** Ends a link. Throws Failure. */
+export function withdraw(id) {
+  return ask("DELETE", new URL(`links/${encodeURIComponent(id)}`, document.baseURI), {});
+}
+
+async function ask(method, url, headers, signal, body) {
   for (;;) {
     const used = token();
     let response;
     try {
-      response = await fetch(url, { method, headers: { ...headers, ...authorization() }, signal });
+      response = await fetch(url, { method, headers: { ...headers, ...authorization() }, signal, body });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new Failure(0, "The gateway does not answer. Is it running?");

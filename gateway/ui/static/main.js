@@ -1,6 +1,7 @@
 // The page: which part of it is shown follows the address. Search terms never go into it, since they name patients.
 
-import { signOut, token } from "./signin.js";
+import { guestOf, leave, takeLink } from "./guest.js";
+import { guestsAre, token } from "./signin.js";
 import { studyList } from "./studies.js";
 import { StudyPage } from "./study.js";
 import { takeFiles } from "./upload.js";
@@ -9,12 +10,21 @@ const listPage = document.getElementById("list-page");
 const studyPage = document.getElementById("study-page");
 const out = document.getElementById("sign-out");
 
+takeLink();
+guestsAre(() => guestOf() !== "");
+
 let scrolled = 0;
 let stale = true;
 const searchAgain = studyList(listPage);
 const study = new StudyPage(studyPage, document.getElementById("bar-title"), () => (stale = true));
 
 function follow() {
+  if (takeLink()) {
+    location.reload(); // whatever was there before is another person's
+    return;
+  }
+  const only = guestOf();
+  if (only && !location.hash.startsWith(`#/studies/${only}`)) location.replace(`#/studies/${only}`);
   const [, studyUID, , seriesUID] = /^#\/studies\/([^/]+)(\/series\/([^/]+))?$/.exec(location.hash) ?? [];
   if (studyUID && studyPage.hidden) scrolled = listPage.scrollTop;
   listPage.hidden = Boolean(studyUID);
@@ -35,10 +45,16 @@ function follow() {
 }
 
 out.hidden = token() === "";
-out.addEventListener("click", signOut);
-takeFiles(document.getElementById("upload-button"), () => {
-  if (listPage.hidden) stale = true;
-  else searchAgain();
+out.addEventListener("click", () => {
+  leave();
+  location.reload();
 });
+document.body.classList.toggle("guest", guestOf() !== "");
+if (!guestOf()) {
+  takeFiles(document.getElementById("upload-button"), () => {
+    if (listPage.hidden) stale = true;
+    else searchAgain();
+  });
+}
 addEventListener("hashchange", follow);
 follow();

@@ -4,6 +4,12 @@ import { h } from "./dom.js";
 
 const KEY = "gantry.token";
 let asking = null;
+let guest = () => false;
+
+/** Says how to know a guest, who came with a link and has no token to give. */
+export function guestsAre(known) {
+  guest = known;
+}
 
 /** The access token, or "" when none was given. */
 export function token() {
@@ -15,10 +21,14 @@ export function authorization() {
   return token() ? { Authorization: `Bearer ${token()}` } : {};
 }
 
-/** Forgets the token and starts over. */
-export function signOut() {
+/** Keeps a token for this tab. */
+export function keep(secret) {
+  sessionStorage.setItem(KEY, secret);
+}
+
+/** Forgets the token. */
+export function forget() {
   sessionStorage.removeItem(KEY);
-  location.reload();
 }
 
 /**
@@ -27,6 +37,7 @@ export function signOut() {
  */
 export function signIn(refused) {
   if (token() !== refused) return Promise.resolve();
+  if (guest()) return Promise.reject(new Error("This link is not valid, or not any more. Ask for a new one."));
   asking ??= ask(refused !== "").finally(() => (asking = null));
   return asking;
 }
@@ -57,7 +68,7 @@ function ask(again) {
         reject(new Error("Sign in to see the studies."));
         return;
       }
-      sessionStorage.setItem(KEY, given);
+      keep(given);
       document.getElementById("sign-out").hidden = false;
       resolve();
     });

@@ -6,6 +6,9 @@ import { count, fill, h, icon } from "./dom.js";
 import { downloadArchive } from "./download.js";
 import { menuButton } from "./menu.js";
 import { askToRemove, mayRemove } from "./remove.js";
+import { guestOf } from "./guest.js";
+import { may } from "./session.js";
+import { share } from "./share.js";
 import { SlideViewer, isSlide } from "./slide.js";
 import { Stack, instancesOf } from "./stack.js";
 import { thumbnail } from "./thumbnails.js";
@@ -25,6 +28,8 @@ export class StudyPage {
   #who = [];
   #about = [];
   #mayRemove = false;
+  #share = h("button", { type: "button", class: "button quiet square", title: "Share the study", "aria-label": "Share the study", hidden: true,
+    onclick: () => share(this.#study, [...this.#who, this.#about.filter(Boolean).join(" · ")]) }, icon("share"));
   #changed;
   #running = new AbortController();
 
@@ -60,7 +65,8 @@ export class StudyPage {
       this.#series = all.sort((one, other) => (order(one) || 0) - (order(other) || 0));
       fill(this.#rail, this.#series.map((ds) => this.#card(ds)));
       this.#show(series);
-      this.#mayRemove = await mayRemove(path("studies", study));
+      this.#share.hidden = Boolean(guestOf()) || !(await may("share"));
+      this.#mayRemove = (await may("delete")) && (await mayRemove(path("studies", study)));
     } catch (error) {
       if (error.name === "AbortError") return;
       this.#study = "";
@@ -86,15 +92,15 @@ export class StudyPage {
     const when = [date(text(ds, TAG.StudyDate)), time(text(ds, TAG.StudyTime))].filter(Boolean).join(" ");
     this.#who = [name, identity];
     this.#about = [text(ds, TAG.StudyDescription), when];
-    fill(this.#title, h("a", { class: "button quiet square", href: "#/", title: "All studies", "aria-label": "All studies" }, icon("back")),
+    fill(this.#title, h("a", { class: "button quiet square", href: "#/", "data-all": true, title: "All studies", "aria-label": "All studies" }, icon("back")),
       h("h1", {}, h("strong", { dir: "auto" }, name), h("span", { class: "muted", dir: "auto" }, [identity, ...this.#about].filter(Boolean).join(" · "))),
-      menuButton("Download and more", "more", () => this.#actions()));
+      this.#share, menuButton("Download and more", "more", () => this.#actions()));
   }
 
   #actions() {
     const study = path("studies", this.#study);
     const series = this.#open && path("studies", this.#study, "series", this.#open);
-    const ohif = document.body.dataset.ohif;
+    const ohif = guestOf() ? "" : document.body.dataset.ohif;
     return [
       { icon: "down", name: "Download the study (zip)", action: () => downloadArchive(study) },
       series && { icon: "down", name: "Download this series (zip)", action: () => downloadArchive(series) },
@@ -200,7 +206,7 @@ export class StudyPage {
     if (target.closest(".rail") && key.startsWith("Arrow")) return;
     const actions = {
       ...this.#stage.keys,
-      "[": () => this.#neighbour(-1), "]": () => this.#neighbour(1), Escape: () => (location.hash = "#/"),
+      "[": () => this.#neighbour(-1), "]": () => this.#neighbour(1), Escape: () => (location.hash = guestOf() ? location.hash : "#/"),
     };
     const held = key.startsWith("Arrow") && [event.shiftKey && "Shift+", event.ctrlKey && "Control+"].find(Boolean);
     if (event.ctrlKey && !held) return;
