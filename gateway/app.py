@@ -222,7 +222,9 @@ class Gateway:
         url = f"{'http' if self._tls is None else 'https'}://{_shown(sockets.http)}"
         stopper = threading.Thread(target=self._stop_dimse, args=(dimse,), name="stop-dimse", daemon=True)
         keeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
-        scrubber = Scrubber(self._archive, self._settings.scrub_days, self._settings.scrub_rate)
+        # the other processes only learn what was found, so that they do not serve it either
+        days = self._settings.scrub_days if self._leads else 0.0
+        scrubber = Scrubber(self._archive, days, self._settings.scrub_rate)
         scrub = threading.Thread(target=scrubber.run, args=(self._stopping,), name="scrubber", daemon=True)
         ready = f"gantry {gantry_version()} ready: {url} dimse {self._settings.aet}@{_joined(host, port)}"
         if dimse.tls_address is not None:
@@ -235,10 +237,10 @@ class Gateway:
             if self._leads:
                 self._announce(url)
                 keeper.start()
-                scrub.start()
                 workers.start()
                 thumbnails.start()
                 bundler.start()
+            scrub.start()
             print(ready, flush=True)
             if self._tls is not None:
                 threading.Thread(target=self._watch_certificate, args=(url,), name="certificate", daemon=True).start()
