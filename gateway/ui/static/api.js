@@ -128,8 +128,8 @@ export async function metadata(resource, signal) {
 /** The types that pictures are asked for in. */
 export const PICTURES = "image/jpeg, image/png;q=0.9";
 
-/** A rendered picture as a Blob. */
+/** A rendered picture as a Blob; its property `rendering` is what the gateway says of it, as text. */
 export async function picture(resource, query, signal) {
   const response = await get(resource, { query, signal, accept: PICTURES });
-  return response.blob();
+  return Object.assign(await response.blob(), { rendering: response.headers.get("Gantry-Rendering") ?? "" });
 }

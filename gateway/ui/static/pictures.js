@@ -15,6 +15,7 @@ export function wanted(resource, query) {
 export class Pictures {
   #encoded = new Map(); // key to Blob, least recently used first
   #bytes = 0;
+  #renderings = new Map(); // key to text
   #decoded = new Map(); // key to ImageBitmap, least recently used first
   #decoding = new Set(); // keys
   #pixels = 0;
@@ -28,6 +29,11 @@ export class Pictures {
     const bitmap = this.#decoded.get(want.key);
     if (bitmap) touch(this.#decoded, want.key, bitmap);
     return bitmap;
+  }
+
+  /** What the gateway said of a picture that was fetched, by its key. */
+  rendering(key) {
+    return this.#renderings.get(key) ?? "";
   }
 
   /** The picture, fetched and decoded if need be. Throws Failure. */
@@ -85,6 +91,7 @@ export class Pictures {
     const loading = picture(want.resource, want.query, signal)
       .then((blob) => {
         this.#encoded.set(want.key, blob);
+        this.#renderings.set(want.key, blob.rendering);
         this.#bytes += blob.size;
         for (const [key, old] of this.#encoded) {
           if (this.#bytes <= KEPT_BYTES || key === want.key) break;

@@ -9,7 +9,7 @@ import { gestures } from "./gestures.js";
 import { Pictures, wanted } from "./pictures.js";
 import { Ruler } from "./ruler.js";
 import { Surface } from "./surface.js";
-import { dragged, hasGreyLevels, startingWindow, windowParameter, windowsFor } from "./windows.js";
+import { dragged, hasGreyLevels, shownWindow, startingWindow, windowParameter, windowsFor } from "./windows.js";
 
 const LARGEST = 2048; // pixels on a side that are fetched before the user zooms in
 const AHEAD = 400; // pictures fetched around the one that is shown
@@ -459,10 +459,12 @@ export class Viewer {
   }
 
   #showHow() {
-    // Without a window of its own, an image is shown from its lowest to its highest value, which only the server knows.
-    const as = this.#window ?? this.#windows.find(({ own }) => own);
     const shown = this.#shown.index >= 0 && this.#instead.hidden;
-    corners(this.#corners.how, shown ? [as ? `L ${as.center}  W ${as.width}` : "", `${Math.round(this.#surface.zoom * 100)} %`] : []);
+    const actual = shown && shownWindow(this.#pictures?.rendering(this.#shown.key));
+    const as = this.#window ?? (actual || null);
+    // Without a window of its own, an image is shown from its lowest to its highest value.
+    const note = !this.#window && as?.source === "computed" ? "  full range" : "";
+    corners(this.#corners.how, shown ? [as ? `L ${readable(as.center)}  W ${readable(as.width)}${note}` : "", `${Math.round(this.#surface.zoom * 100)} %`] : []);
     const place = this.#windows.findIndex(({ center, width }) => center === this.#window?.center && width === this.#window?.width);
     this.#tools.showPreset(this.#window === null ? "" : place >= 0 ? String(place) : "own");
   }
@@ -475,7 +477,7 @@ export class Viewer {
   #startWindow() {
     if (!this.#stack?.length || !hasGreyLevels(this.#description)) return;
     const { frame } = this.#stack.pictures[this.#index];
-    this.#dragFrom = this.#window ?? startingWindow(this.#description, this.#modality, frame);
+    this.#dragFrom = this.#window ?? shownWindow(this.#pictures.rendering(this.#shown.key)) ?? startingWindow(this.#description, this.#modality, frame);
   }
 
   #dragWindow(right, down) {
@@ -499,6 +501,10 @@ export class Viewer {
   download() {
     if (this.#stack?.length) downloadInstance(this.#stack.pictures[this.#index].instance);
   }
+}
+
+function readable(value) {
+  return String(Number(value.toPrecision(6)));
 }
 
 function corner(name) {

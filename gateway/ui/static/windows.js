@@ -39,6 +39,13 @@ function sentence(words) {
   return lower.charAt(0).toUpperCase() + lower.slice(1);
 }
 
+/** The window that a picture shows, from what the gateway says of it: `{center, width, source}`, or null for colour and LUTs. */
+export function shownWindow(rendering) {
+  const [, center, width] = /window="([^,"]+),([^,"]+)/.exec(rendering ?? "") ?? [];
+  const [, source = ""] = /source=(\w+)/.exec(rendering ?? "") ?? [];
+  return width === undefined ? null : { center: Number(center), width: Number(width), source };
+}
+
 /** Where a drag starts when no window was chosen: the image's own, else a guess by modality. */
 export function startingWindow(ds, modality, frame = 1) {
   const [own] = windowsFor(ds, modality, frame);

@@ -17,7 +17,7 @@ from tests.gateway.ui.slides import GREEN, JPEG, MARK, slide
 from tests.parts.datasets import uid
 from tests.parts.gateway import GatewayProcess
 
-LARGE = tuple(int(side) for side in os.environ.get("GANTRY_TEST_SLIDE", "20000x16000").split("x"))
+LARGE = tuple(int(side) for side in os.environ.get("GANTRY_TEST_SLIDE", "16000x12800").split("x"))
 MIB = 1 << 20
 TIMES = "\N{MULTIPLICATION SIGN}"
 
