@@ -100,7 +100,10 @@ BOUNDS = """What bounds C-STORE: a slice needs three syncs one after the other (
 one, since success means that all three survive a power cut. Of the processor it takes, in milliseconds: SHA-256 of file
 and of data set 0.6; from the socket to the file 0.4; reading and describing the header 0.65; the index transaction 0.5;
 the syncs 0.4; making, naming and removing files 0.3; commands, PDUs and the rest 0.6. A receiver in Python, of plain
-sockets and with one sync, that checks, indexes and digests nothing, takes 0.65.
+sockets and with one sync, that checks, indexes and digests nothing, takes 0.65. Where other work wants more cores than
+there are, as in this run, one association gets the fair share of the one thread that serves it, and Orthanc's that of
+four which take turns. With servers and clients at real-time priority, so that nothing else is in their way, Gantry
+stored 1.1 times as many slices as Orthanc over one association, and 0.9 times as many over four; 1.0 with two workers.
 
 What bounds C-GET and C-MOVE: each object's SHA-256 is compared before its last byte leaves (0.3 of 0.7 ms), which
 neither of the others does.

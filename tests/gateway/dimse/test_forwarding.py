@@ -268,7 +268,8 @@ def test_a_peer_is_told_of_what_was_deleted(site: Callable[..., Site]) -> None:
         )
         with here.working():
             here.keep(ct_slice("one", 1, 1), ct_slice("one", 1, 2), mr_slice("one", 2, 1))
-            until(lambda: listener.notices and not here.archive.index.tasks())
+            index = here.archive.index
+            until(lambda: index.note("forwarding") == "3" and listener.notices and not index.tasks())
             listed = [item for one in listener.notices for item in references(one)]
             path = f"/studies/{uid('study', 'one')}/series/{uid('series', 'one', 2)}/instances/"
             assert f"https://pacs.example/dicomweb{path}{mr_slice('one', 2, 1).SOPInstanceUID}" in {
@@ -276,7 +277,7 @@ def test_a_peer_is_told_of_what_was_deleted(site: Callable[..., Site]) -> None:
             }
             listener.notices.clear()
             here.archive.delete(uid("study", "one"), uid("series", "one", 1))
-            until(lambda: listener.notices and not here.archive.index.tasks())
+            until(lambda: listener.notices and not index.tasks())
         (notice,) = listener.notices
         assert notice.StudyInstanceUID == uid("study", "one")
         assert {one.ReferencedSOPInstanceUID for one in references(notice)} == {
