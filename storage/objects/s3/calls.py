@@ -14,11 +14,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 from botocore.parsers import ResponseParserError
 
 from storage.errors import ObjectMissing, ObjectStoreError, ObjectStoreFull, ObjectStoreUnavailable
+from storage.objects.s3.reads import Reads
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -124,17 +126,20 @@ class Calls:
         self._local = threading.local()
         self._renewal = threading.Lock()
         self._renewed = time.monotonic()
-        self._client, self._keys = self._connect()
+        self._timeouts = connect_timeout, read_timeout, max_connections
+        self._client, self._keys, self._reads = self._connect()
 
-    def call(self, operation: str, *, handles: frozenset[int] = frozenset(), **parameters: Any) -> Mapping[str, Any]:
-        """The server's answer to `operation`.
+    def call(
+        self, operation: str, *, handles: frozenset[int] = frozenset(), spent: float = 0.0, **parameters: Any
+    ) -> Mapping[str, Any]:
+        """The server's answer to `operation`; `spent` seconds of its budget are gone already.
 
         Raises Answer for the HTTP statuses that the caller `handles`, ObjectMissing, ObjectStoreFull and
         ObjectStoreUnavailable for others and for a server that does not answer.
         """
         client = self._client
         try:
-            return self._try(client, operation, parameters)
+            return self._try(client, operation, parameters, spent)
         except ClientError as error:
             refused = _answer(operation, error)
             if refused.code in _RENEW and self._renew(client):
@@ -146,16 +151,36 @@ class Calls:
                 raise refused from error
             raise refused.meaning from error
 
+    def read(self, bucket: str, name: str, headers: dict[str, str]) -> AWSResponse | None:
+        """What a GET of an object gave at once, with its body unread; None where `call` has to be asked.
+
+        That is so for Amazon's own service, whose addresses the library knows best, and for all that is no success.
+        """
+        reads = self._reads
+        if reads is None or not self._breaker.permits():
+            return None
+        try:
+            answer = reads.get(bucket, name, headers)
+        except (BotoCoreError, HTTPClientError):
+            self._breaker.record(reached=False)
+            return None
+        self._breaker.record(reached=True)
+        return answer
+
     def close(self) -> None:
         """Close idle connections."""
         self._client.close()
+        if self._reads is not None:
+            self._reads.close()
 
     def lost(self) -> None:
         """Tell that a connection broke while its data were read."""
         self._breaker.record(reached=False)
 
-    def _try(self, client: S3Client, operation: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
-        self._local.deadline = time.monotonic() + self.budget
+    def _try(
+        self, client: S3Client, operation: str, parameters: Mapping[str, Any], spent: float = 0.0
+    ) -> Mapping[str, Any]:
+        self._local.deadline = time.monotonic() + self.budget - spent
         self._local.refusal = None
         try:
             answer: Mapping[str, Any] = getattr(client, operation)(**parameters)
@@ -180,7 +205,7 @@ class Calls:
         elif isinstance(exception, (ConnectionError, HTTPClientError)):
             self._breaker.record(reached=False)
 
-    def _connect(self) -> tuple[S3Client, tuple[str, ...]]:
+    def _connect(self) -> tuple[S3Client, tuple[str, ...], Reads | None]:
         try:
             session = boto3.session.Session(region_name=self._region)
             region = session.region_name or ("us-east-1" if self._endpoint else None)
@@ -191,7 +216,20 @@ class Calls:
             raise ObjectStoreUnavailable(f"S3 settings: {error}") from error
         client.meta.events.register("before-send.s3", self._before_attempt)
         client.meta.events.register("response-received.s3", self._after_attempt)
-        return client, (frozen.access_key or "", frozen.secret_key or "", frozen.token or "") if frozen else ()
+        if frozen is None or keys is None:
+            return client, (), None
+        reads = None
+        if self._endpoint:
+            connect, read, connections = self._timeouts
+            reads = Reads(
+                self._endpoint,
+                region or "us-east-1",
+                keys,
+                connect_timeout=connect,
+                read_timeout=read,
+                max_connections=connections,
+            )
+        return client, (frozen.access_key or "", frozen.secret_key or "", frozen.token or ""), reads
 
     def _renew(self, refused: S3Client) -> bool:
         """True when credentials other than those that were refused are in use now; looks for them every few seconds."""
@@ -201,11 +239,13 @@ class Calls:
             if time.monotonic() - self._renewed < 2.0:
                 return False
             self._renewed = time.monotonic()
-            client, keys = self._connect()
+            client, keys, reads = self._connect()
             if keys == self._keys:
                 client.close()
+                if reads is not None:
+                    reads.close()
                 return False
-            self._client, self._keys = client, keys
+            self._client, self._keys, self._reads = client, keys, reads
             return True
 
 
