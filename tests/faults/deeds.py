@@ -254,14 +254,6 @@ def crowd(place: dict[str, Any], meeting: str, me: int, processes: int, rounds: 
                     attempt(lambda: delete_instances(archive, CALLER, make_piece("crowd", 0).study_uid))
 
 
-def count_syncs(place: dict[str, Any]) -> None:
-    """How many files and folders an archive syncs when it is opened."""
-    os.environ["SHIM_FAULT"] = "sync:1000000:EIO"
-    shim.begin()
-    with opened(place):
-        print(shim.seen(), flush=True)
-
-
 def attempt(work: Callable[[], object]) -> str:
     """What came of it: `ok`, or the name of the error; `full` where that says so."""
     try:

@@ -4,6 +4,7 @@
    SHIM_FAULT  call:n:error[:count]  the n-th such call below the root, and the next count-1 (0: all that follow), fail with
                ENOSPC, EIO or EROFS, or kill the process (KILL: before it is done; KILLED: after)
                call is one of write sync rename unlink link open mkdir, or any; write and sync stand for their kin
+   SHIM_PATH   only calls on paths that have this text in them fail
    SHIM_SKIP   dir: syncs of directories are said to be done and are not; else a text: those of files whose path has it
    SHIM_LOG    a file to which every call that changed something is appended, for the replay of power cuts:
                a header of four native words (kind, size of a, size of b, number), then a, b
@@ -33,7 +34,7 @@ static const char *names[KINDS] = {"", "write", "sync", "rename", "unlink", "lin
 static char root[PATH_MAX];
 static size_t root_size;
 static int journal = -1, fault_kind, fault_error;
-static const char *skipped;
+static const char *skipped, *faulty_path;
 static long fault_at, fault_count = 1, seen;
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
@@ -49,6 +50,7 @@ __attribute__((constructor)) void shim_begin(void)
     if (!text || !realpath(text, root)) return;
     root_size = strlen(root);
     skipped = (text = getenv("SHIM_SKIP")) ? strdup(text) : NULL;
+    faulty_path = (text = getenv("SHIM_PATH")) ? strdup(text) : NULL;
     if (journal < 0 && (text = getenv("SHIM_LOG"))) journal = real(text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if ((text = getenv("SHIM_FAULT"))) {
         char name[16] = "", error[16] = "";
@@ -92,8 +94,9 @@ static const char *path_at(int fd, const char *name, char *whole)
 }
 
 /* Whether this call is to fail: its error, 0 for none. */
-static int faulty(int kind)
+static int faulty(int kind, const char *path)
 {
+    if (faulty_path && !strstr(path, faulty_path)) return 0;
     if (!fault_kind || (fault_kind > 0 && fault_kind != kind)) return 0;
     seen++;
     if (seen < fault_at || (fault_count && seen >= fault_at + fault_count)) return 0;
@@ -115,7 +118,7 @@ static void note(int kind, const char *a, const void *b, size_t b_size, int64_t 
 
 #define GUARDED(kind, where, call, noted)                          \
     pthread_mutex_lock(&lock);                                     \
-    int error = faulty(kind);                                      \
+    int error = faulty(kind, where);                                      \
     if (error > 0) { pthread_mutex_unlock(&lock); errno = error; return -1; } \
     result = call;                                                 \
     int kept = errno;                                              \
