@@ -9,6 +9,7 @@ it has its own memory, descriptors and signals, and SIGKILL ends it and nothing 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -22,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+PR_SET_PDEATHSIG = 1
 ROOT = Path(__file__).resolve().parents[2]
 PRELOADED = (
     *("gateway.cli", "gateway.app", "gateway.importer", "gateway.rebuild", "gateway.queueing"),
@@ -132,6 +134,7 @@ def _child(request: dict[str, Any]) -> None:
     status = 1
     try:
         os.setsid()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # however the forge ends
         for name, descriptor in (("stdout", 1), ("stderr", 2)):
             file = os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             os.dup2(file, descriptor)
