@@ -81,6 +81,7 @@ test: $(VENV)/test.stamp
 	@$(PY) -m tests.parts.axe || true
 	@$(PY) -m tests.parts.browser_clients || true
 	@$(PY) -m tests.parts.dimse_client || true
+	@$(PY) -m tests.parts.provider || true
 	@$(MAKE) --no-print-directory check
 	GANTRY_TESTS=all $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 

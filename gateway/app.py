@@ -314,14 +314,18 @@ class Gateway:
             *changes.routes(self._archive),
             *credentials.routes(self._archive, self._settings),
             *audit.routes(self._archive, self._audit),
-            *session.routes(self._settings),
+            *session.routes(self._settings, self._authentication, self._audit),
             *documentation.routes([*DICOMWEB, *OWN], gantry_version()),
-            *permission.for_everybody(ui_routes(self._settings.data, aet=self._settings.aet, dimse_port=dimse_port)),
+            *permission.for_everybody(self._page(dimse_port)),
         ]
         permission.check(routes)
         return http.middleware(
             Router(routes, redirect_slashes=False), self._settings, self._authentication, self._audit
         )
+
+    def _page(self, dimse_port: int) -> list[BaseRoute]:
+        sign_in = self._authentication.sign_in is not None
+        return ui_routes(self._settings.data, aet=self._settings.aet, dimse_port=dimse_port, sign_in=sign_in)
 
     def _count_spooled(self) -> None:
         """Have `/metrics` show what is being received: asked for then, or where processes add up, told every second."""

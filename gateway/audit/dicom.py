@@ -21,6 +21,7 @@ _EVENTS: Mapping[str, tuple[Code, str]] = {
     "delete study": (("110105", "DICOM Study Deleted"), "D"),
     "share": (("110106", "Export"), "R"),
     "login": (("110114", "User Authentication"), "E"),
+    "logout": (("110114", "User Authentication"), "E"),
     "audit": (("110101", "Audit Log Used"), "R"),
     "admin": (("110113", "Security Alert"), "E"),
     "monitor": (("110103", "DICOM Instances Accessed"), "R"),
@@ -31,6 +32,7 @@ _TYPES: Mapping[str, Code] = {
     "start": _STARTED,
     "stop": _STOPPED,
     "login": ("110122", "Login"),
+    "logout": ("110123", "Logout"),
     "admin": ("110128", "Network Configuration"),
 }
 _OUTCOMES = {"success": 0, "refused": 4, "failed": 8}

@@ -17,6 +17,7 @@ from dataclasses import replace
 from gateway.authentication.introspection import Introspection
 from gateway.authentication.issued import PREFIX, Issued
 from gateway.authentication.jwks import KeySet
+from gateway.authentication.sign_in import SignIn
 from gateway.authentication.tokens import TokenVerifier, looks_like_jwt
 from gateway.errors import Unauthenticated
 from gateway.policy import Who
@@ -40,9 +41,16 @@ class Authentication:
         self.required = settings.closed
         self._issued = Issued(archive)
         self._tokens: TokenVerifier | None = None
+        self.sign_in: SignIn | None = None
+        self._session_seconds = 0.0
         self._introspection: Introspection | None = None
         if settings.oidc is not None:
-            self._tokens = TokenVerifier(settings.oidc, KeySet(settings.oidc))
+            keys = KeySet(settings.oidc)
+            self._tokens = TokenVerifier(settings.oidc, keys)
+            if settings.oidc.client_id:
+                ruled = any(role.subjects or role.claims for role in settings.roles)
+                self.sign_in = SignIn(settings.oidc, keys, ruled=ruled)
+                self._session_seconds = settings.oidc.session_hours * 3600
             if settings.oidc.introspection_url or settings.oidc.client_secret:
                 self._introspection = Introspection(settings.oidc)
         self._lock = threading.Lock()
@@ -76,6 +84,29 @@ class Authentication:
             raise Unauthenticated("the link is not valid, or not any more")
         return self._issued.link(secret.decode("ascii", "replace"))
 
+    def open_session(self, who: Who) -> tuple[str, float]:
+        """The secret of a new session, and its seconds. Raises Unauthenticated, StorageError."""
+        return self._issued.open_session(who, self._session_seconds), self._session_seconds
+
+    def verify_session(self, secret: bytes) -> Who:
+        """Who is in the session of this secret. Raises Unauthenticated, Unavailable."""
+        kept = b"session " + secret
+        if (known := self.remembered(kept)) is not None:
+            return known
+        who, seconds = self._issued.session(secret.decode("ascii", "replace"))
+        self._remember(kept, who, seconds)
+        return who
+
+    def close_session(self, secret: str) -> bool:
+        """End a session; whether there was one. Raises Unavailable."""
+        with self._lock:
+            self._known.pop(_digest(b"session " + secret.encode("latin-1")), None)
+        try:
+            self._issued.close_session(secret)
+        except Unauthenticated:
+            return False
+        return True
+
     def verify_password(self, name: str, password: str) -> Who:
         """Who signs in with name and password (RFC 7617). Raises Unauthenticated, Unavailable."""
         secret = f"basic {name}\n{password}".encode()
@@ -97,7 +128,8 @@ class Authentication:
         raise Unauthenticated("the token is not valid here")
 
     def _remember(self, secret: bytes, who: Who, seconds: float) -> None:
-        most = REMEMBERED_ISSUED if who.key or secret.startswith(b"basic ") else REMEMBERED
+        issued = who.key or secret.startswith((b"basic ", b"session "))
+        most = REMEMBERED_ISSUED if issued else REMEMBERED
         until = time.monotonic() + min(seconds, most)
         with self._lock:
             self._known[_digest(secret)] = (until, replace(who))

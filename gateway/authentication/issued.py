@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import secrets
 import time
 
@@ -21,6 +22,7 @@ from storage.credentials import KEY, LINK, SESSION, USER, Credential
 
 PREFIX = "gantry_"
 SHORTEST_PASSWORD = 12
+LARGEST_CLAIMS = 32_768
 _FOREVER = 1e9
 _SCRYPT = {"n": 1 << 14, "r": 8, "p": 1}
 """16 MiB and some 40 ms for each guess."""
@@ -61,9 +63,32 @@ class Issued:
         self._index.add_credential(new)
         return new
 
+    def open_session(self, who: Who, seconds: float) -> str:
+        """The secret of a session of somebody who signed in; told only now. Raises Unauthenticated, StorageError."""
+        kept = {"claims": dict(who.claims), "subject": who.subject, "scopes": who.scopes}
+        limits = json.dumps(kept)
+        if len(limits) > LARGEST_CLAIMS:
+            raise Unauthenticated("the provider says too much of who this is")
+        id, secret = secrets.token_hex(8), secrets.token_urlsafe(32)
+        now = time.time()
+        self._index.add_credential(
+            Credential(id, SESSION, who.name, _hash(secret), limits, who.name, now, now + seconds)
+        )
+        return f"{PREFIX}{id}_{secret}"
+
+    def session(self, text: str) -> tuple[Who, float]:
+        """Who is in this session, and for how many seconds more. Raises Unauthenticated, Unavailable."""
+        return self._who(self._checked(text, (SESSION,)))
+
+    def close_session(self, text: str) -> None:
+        """End a session. Raises Unauthenticated, Unavailable."""
+        found = self._checked(text, (SESSION,))
+        with reading():
+            self._index.revoke_credential(found.id, time.time())
+
     def bearer(self, text: str) -> tuple[Who, float]:
-        """Who shows the secret of a key, session or link, and for how many seconds more. Raises Unauthenticated."""
-        return self._who(self._checked(text, (KEY, SESSION, LINK)))
+        """Who shows the secret of a key or link, and for how many seconds more. Raises Unauthenticated."""
+        return self._who(self._checked(text, (KEY, LINK)))
 
     def link(self, text: str) -> Who:
         """Who shows the secret of a link. Raises Unauthenticated, Unavailable."""
@@ -89,11 +114,15 @@ class Issued:
         return found
 
     def _who(self, found: Credential) -> tuple[Who, float]:
+        seconds = _FOREVER if found.expires_at is None else found.expires_at - time.time()
+        if found.kind == SESSION:
+            kept = json.loads(found.limits)
+            scopes = None if kept["scopes"] is None else tuple(kept["scopes"])
+            return Who(found.name, subject=kept["subject"], claims=kept["claims"], scopes=scopes), seconds
         try:
             limits = Limits.model_validate_json(found.limits)
         except ValidationError as error:  # made by a version that knew more
             raise Unauthenticated("the token cannot be read by this version") from error
-        seconds = _FOREVER if found.expires_at is None else found.expires_at - time.time()
         who = Who(f"{found.kind}:{found.name}", key=found.name, limits=limits.rights(Who(found.name)))
         return who, seconds
 

@@ -21,11 +21,11 @@ def get_json(url: str) -> dict[str, Any]:
 
 
 def post_form(url: str, fields: Mapping[str, str], basic: str) -> dict[str, Any]:
-    """The JSON object that answers a form, with `name:password` as Basic credentials. Raises Unavailable."""
+    """The JSON object that answers a form, with `name:password`, if any, as Basic credentials. Raises Unavailable."""
     headers = {
         "Accept": "application/json",
         "Content-Type": "application/x-www-form-urlencoded",
-        **urllib3.make_headers(basic_auth=basic),
+        **(urllib3.make_headers(basic_auth=basic) if basic else {}),
     }
     return _json("POST", url, headers, urlencode(fields))
 

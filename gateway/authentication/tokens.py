@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jwt
 from jwt.exceptions import PyJWTError
@@ -32,28 +33,33 @@ class TokenVerifier:
 
     def verify(self, text: str) -> tuple[Who, float]:
         """Who the token names, and for how many seconds more. Raises Unauthenticated, Unavailable."""
-        oidc = self._oidc
-        try:
-            header = jwt.get_unverified_header(text)
-            key_id = header.get("kid")
-            if key_id is not None and (not isinstance(key_id, str) or len(key_id) > MOST_KEY_ID):
-                raise Unauthenticated("the token's key id is malformed")
-            if str(header.get("typ", "JWT")).lower() not in TYPES or "crit" in header:
-                raise Unauthenticated("the token is of a type that is not taken")
-            key = self._keys.key(key_id)
-            claims = jwt.decode(
-                text,
-                key.key,
-                algorithms=[key.algorithm_name],  # that of the key, whatever the token says
-                audience=list(oidc.audience),
-                issuer=oidc.issuer,
-                leeway=oidc.leeway,
-                options={"require": ["exp", "iss", "aud"]},
-            )
-            seconds = float(claims["exp"]) + oidc.leeway - time.time()
-        except (PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise Unauthenticated("the token is not valid here") from error
-        return who_of(claims, oidc), seconds
+        claims = claims_of(text, self._oidc, self._keys, self._oidc.audience)
+        return who_of(claims, self._oidc), float(claims["exp"]) + self._oidc.leeway - time.time()
+
+
+def claims_of(text: str, oidc: Oidc, keys: KeySet, audience: Sequence[str]) -> dict[str, Any]:
+    """The claims of a signed token of this provider for one of `audience`. Raises Unauthenticated, Unavailable."""
+    try:
+        header = jwt.get_unverified_header(text)
+        key_id = header.get("kid")
+        if key_id is not None and (not isinstance(key_id, str) or len(key_id) > MOST_KEY_ID):
+            raise Unauthenticated("the token's key id is malformed")
+        if str(header.get("typ", "JWT")).lower() not in TYPES or "crit" in header:
+            raise Unauthenticated("the token is of a type that is not taken")
+        key = keys.key(key_id)
+        claims: dict[str, Any] = jwt.decode(
+            text,
+            key.key,
+            algorithms=[key.algorithm_name],  # that of the key, whatever the token says
+            audience=list(audience),
+            issuer=oidc.issuer,
+            leeway=oidc.leeway,
+            options={"require": ["exp", "iss", "aud"]},
+        )
+        float(claims["exp"])
+    except (PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise Unauthenticated("the token is not valid here") from error
+    return claims
 
 
 def who_of(claims: Mapping[str, object], oidc: Oidc) -> Who:

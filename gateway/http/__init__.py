@@ -29,7 +29,13 @@ def middleware(app: ASGIApp, settings: Settings, authentication: Authentication,
     before the problem layer does.
     """
     inner: ASGIApp = app.router if isinstance(app, Starlette) else app
-    known = Identity(Paths(_AsApplication(inner)), authentication, Policy(settings.roles), basic=settings.basic_auth)
+    known = Identity(
+        Paths(_AsApplication(inner)),
+        authentication,
+        Policy(settings.roles),
+        basic=settings.basic_auth,
+        public_url=settings.public_url,
+    )
     asked: ASGIApp = known if audit is None else Audited(known, audit)
     return Observe(CrossOrigin(Guard(Forwarded(asked, settings.proxy_networks)), settings.cors_origins))
 

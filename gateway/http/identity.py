@@ -15,15 +15,30 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.authentication import Authentication
 from gateway.caller import Caller
 from gateway.errors import Unauthenticated
+from gateway.http import cookies
 from gateway.http.failures import Failure
 from gateway.http.protocol import CERTIFICATE_KEY
 from gateway.policy import Policy, Who
 from gateway.rights import EVERYTHING, NOTHING
 
 REALM = "gantry"
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/favicon.ico", "/openapi.json", "/docs", "/viewer", "/session"})
+OPEN_PATHS = frozenset(
+    {
+        "/",
+        "/healthz",
+        "/readyz",
+        "/favicon.ico",
+        "/openapi.json",
+        "/docs",
+        "/viewer",
+        "/session",
+        "/signin",
+        "/signin/callback",
+    }
+)
 """Answered without credentials: probes and the description of the API, which tell no data, the page itself, which
 asks for the token, and what it asks before that: who one is."""
+OPEN_TO_POST = frozenset({"/signout"})
 OPEN_PREFIXES = ("/static/", "/viewer/")
 """Page assets: scripts, styles and pictures of the program, no data."""
 
@@ -35,15 +50,28 @@ CALLER_KEY = "gantry.caller"
 """Where the Caller of a request stands in its scope, once it is known."""
 
 
+SESSION_KEY = "gantry.session"
+"""Whether it is a session of the page that said so."""
+
+
 class Identity:
     """Lets a request in, with its Caller, or answers 401. Everything not listed as open needs credentials."""
 
-    def __init__(self, app: ASGIApp, authentication: Authentication, policy: Policy, *, basic: bool = False) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        authentication: Authentication,
+        policy: Policy,
+        *,
+        basic: bool = False,
+        public_url: str | None = None,
+    ) -> None:
         self.app = app
         self._authentication = authentication
         self._policy = policy
         self._challenges = [f'Bearer realm="{REALM}"', *([f'Basic realm="{REALM}", charset="UTF-8"'] if basic else [])]
         self._basic = basic
+        self._public_url = public_url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises Failure 401, which the problem layer answers, and Unavailable when nobody can tell."""
@@ -56,6 +84,8 @@ class Identity:
         async def send_varying(message: Message) -> None:
             if message["type"] == "http.response.start":  # a browser's cache outlives who is logged in
                 MutableHeaders(scope=message).add_vary_header("Authorization")
+                if self._authentication.sign_in is not None:
+                    MutableHeaders(scope=message).add_vary_header("Cookie")
             await send(message)
 
         await self.app(scope, receive, send_varying)
@@ -95,14 +125,36 @@ class Identity:
         link = _take_link(scope)
         if link is not None:
             return await run_in_threadpool(self._authentication.verify_link, link)
+        if self._authentication.sign_in is not None and (who := await self._in_session(scope)) is not None:
+            return who
         shown: frozenset[str] = scope.get(CERTIFICATE_KEY, frozenset())
         return Who(_holder(shown), certificate=shown) if shown else None
+
+    async def _in_session(self, scope: Scope) -> Who | None:
+        """Whose session the browser's cookie names. Raises Failure 403 for what another site's page would have done."""
+        root = self._public_url or f"{scope.get('scheme', 'http')}:"
+        secret = cookies.shown(scope, cookies.SESSION, secure=root.startswith("https:"))
+        if not secret:
+            return None
+        try:
+            who = await run_in_threadpool(self._authentication.verify_session, secret.encode("latin-1"))
+        except Unauthenticated:  # it ended: as if there were none
+            return None
+        if scope["method"] not in cookies.SAFE and not cookies.from_here(scope, self._public_url):
+            raise Failure(403, "cross_site", "A session changes things from the page of this gateway only.")
+        scope[SESSION_KEY] = True
+        return who
 
     def _unauthorized(self, detail: str, *, wrong: bool) -> Failure:
         challenges = list(self._challenges)
         if wrong:
             challenges[0] += ', error="invalid_token", error_description="The token is not valid here"'
         return Failure(401, "unauthorized", detail, headers={"WWW-Authenticate": ", ".join(challenges)})
+
+
+def in_session(scope: Scope) -> bool:
+    """Is it somebody who signed in at the page, and not a token, who asks?"""
+    return bool(scope.get(SESSION_KEY, False))
 
 
 def caller_of(scope: Scope) -> Caller:
@@ -150,4 +202,6 @@ def _is_open(scope: Scope) -> bool:
     path: str = scope["path"]
     if ".." in path:  # never widened by a dotted path, whatever resolves it later
         return False
+    if scope["method"] == "POST":
+        return path in OPEN_TO_POST
     return scope["method"] in ("GET", "HEAD") and (path in OPEN_PATHS or path.startswith(OPEN_PREFIXES))

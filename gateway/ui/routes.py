@@ -86,15 +86,18 @@ class PageFile:
         return Response(self.body, headers={**headers, "Content-Type": self.media_type})
 
 
-def routes(data: Path, *, aet: str = "GANTRY", dimse_port: int = 11112) -> list[BaseRoute]:
+def routes(data: Path, *, aet: str = "GANTRY", dimse_port: int = 11112, sign_in: bool = False) -> list[BaseRoute]:
     """`/` and `/static/...`, and `/viewer/...` from the data folder.
 
-    `aet` and `dimse_port` are where the gateway takes C-STORE: the page tells them to a visitor who has no study yet.
+    `sign_in` says that one can sign in with a provider. `aet` and `dimse_port` are where
+    the gateway takes C-STORE: the page tells them to a visitor who has no study yet.
     """
     folder = files(__package__) / "static"
     template = folder / "index.html"
     # With a link to OHIF and without: it can be installed while the gateway runs.
-    pages = [PageFile.of(_filled(template, aet, dimse_port, link), ".html") for link in ("", ohif.ROOT.lstrip("/"))]
+    pages = [
+        PageFile.of(_filled(template, aet, dimse_port, link, sign_in), ".html") for link in ("", ohif.ROOT.lstrip("/"))
+    ]
     static = dict(_below(folder, ""))
 
     async def index(request: Request) -> Response:
@@ -127,6 +130,6 @@ def _below(folder: Traversable, prefix: str) -> Iterator[tuple[str, PageFile]]:
             yield name, PageFile.of(entry.read_bytes(), PurePosixPath(name).suffix)
 
 
-def _filled(template: Traversable, aet: str, dimse_port: int, link: str) -> bytes:
-    text = template.read_text("utf-8").replace("{{ohif}}", link)
+def _filled(template: Traversable, aet: str, dimse_port: int, link: str, sign_in: bool) -> bytes:
+    text = template.read_text("utf-8").replace("{{ohif}}", link).replace("{{sign_in}}", "signin" if sign_in else "")
     return text.replace("{{aet}}", escape(aet)).replace("{{dimse_port}}", str(dimse_port)).encode()

@@ -1,7 +1,9 @@
 // The page: which part of it is shown follows the address. Search terms never go into it, since they name patients.
 
 import { guestOf, leave, takeLink } from "./guest.js";
-import { guestsAre, token } from "./signin.js";
+import { notice } from "./notices.js";
+import { session } from "./session.js";
+import { comeBack, endSession, guestsAre, token } from "./signin.js";
 import { studyList } from "./studies.js";
 import { StudyPage } from "./study.js";
 import { takeFiles } from "./upload.js";
@@ -10,7 +12,7 @@ const listPage = document.getElementById("list-page");
 const studyPage = document.getElementById("study-page");
 const out = document.getElementById("sign-out");
 
-takeLink();
+if (!takeLink()) comeBack();
 guestsAre(() => guestOf() !== "");
 
 let scrolled = 0;
@@ -36,6 +38,10 @@ function follow() {
     return;
   }
   document.title = "Gantry";
+  if (location.hash === "#/sign-in-failed") {
+    history.replaceState(null, "", "#/");
+    notice("").say("Signing in did not succeed. Try again, or ask who runs this archive.", { bad: true });
+  }
   study.leave();
   listPage.scrollTop = scrolled;
   if (stale) {
@@ -45,7 +51,15 @@ function follow() {
 }
 
 out.hidden = token() === "";
-out.addEventListener("click", () => {
+if (document.body.dataset.signIn && !token()) {
+  session().then(({ signed_in: signedIn, name }) => {
+    if (!signedIn) return;
+    out.hidden = false;
+    out.title = `Signed in as ${name}`;
+  });
+}
+out.addEventListener("click", async () => {
+  if (!token()) await endSession();
   leave();
   location.reload();
 });

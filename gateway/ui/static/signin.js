@@ -3,6 +3,7 @@
 import { h } from "./dom.js";
 
 const KEY = "gantry.token";
+const PLACE = "gantry.place";
 let asking = null;
 let guest = () => false;
 
@@ -19,6 +20,18 @@ export function token() {
 /** The headers that carry the token. */
 export function authorization() {
   return token() ? { Authorization: `Bearer ${token()}` } : {};
+}
+
+/** Goes back to where one was before the provider asked. */
+export function comeBack() {
+  const place = sessionStorage.getItem(PLACE);
+  if (place && location.hash === "") history.replaceState(null, "", place);
+  sessionStorage.removeItem(PLACE);
+}
+
+/** Ends the session of a cookie, where there is one. */
+export async function endSession() {
+  if (document.body.dataset.signIn) await fetch("signout", { method: "POST" }).catch(() => null);
 }
 
 /** Keeps a token for this tab. */
@@ -48,17 +61,21 @@ function ask(again) {
   });
   const note = h("p", { id: "token-note", class: again ? "problem" : "muted", role: again ? "alert" : null },
     again ? "That token was not accepted. It may have expired." : "This archive is protected. The token stays in this tab and is forgotten when you close it.");
+  const address = document.body.dataset.signIn;
+  const provider = address && h("a", { class: "button primary", href: address, onclick: () => sessionStorage.setItem(PLACE, location.hash) },
+    "Sign in with your organisation");
   const form = h("form", { method: "dialog", class: "stack" },
     h("img", { src: "static/logo.svg", alt: "", width: "44", height: "44" }),
     h("h2", { id: "sign-in-title" }, "Sign in to Gantry"),
+    provider,
     note,
     h("label", { for: "token" }, "Access token"),
     field,
-    h("button", { class: "button primary", type: "submit" }, "Sign in"));
+    h("button", { class: provider ? "button" : "button primary", type: "submit" }, "Sign in"));
   const box = h("dialog", { class: "box", "aria-labelledby": "sign-in-title" }, form);
   document.body.append(box);
   box.showModal();
-  field.focus();
+  (provider || field).focus();
   return new Promise((resolve, reject) => {
     let given = "";
     form.addEventListener("submit", () => (given = field.value.trim()));
