@@ -2,7 +2,8 @@
 # make test      everything: the checks, then all tests on real servers (some of them: make test ARGS="-k stow")
 # make representations  every file in every form that it can be had in, pixels compared (a quarter of an hour)
 # make torture  the tests of faults at length (some hours; a part of that: make torture SHARE=5, in percent), with a report
-# make check     format, lint, strict types, import contract
+# make check     format, lint, strict types, import contract (make lint), known vulnerabilities (make audit)
+# make sbom      a bill of materials of the default installation (CycloneDX), artifacts/sbom.json
 # make format    put the code into its format
 # make bench     the benchmarks, into docs/performance.md (a look: make bench ARGS="--size small --out /tmp/bench")
 # make constraints  renew constraints.txt
@@ -82,7 +83,7 @@ test: $(VENV)/test.stamp
 	@$(PY) -m tests.parts.browser_clients || true
 	@$(PY) -m tests.parts.dimse_client || true
 	@$(PY) -m tests.parts.provider || true
-	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory lint
 	GANTRY_TESTS=all $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: representations
@@ -102,7 +103,19 @@ torture: $(VENV)/test.stamp
 	$(PY) -m tests.parts.torture $(FIGURES).jsonl $(FIGURES).md && echo "the report is $(FIGURES).md"; exit $$status
 
 .PHONY: check
-check: $(VENV)/test.stamp
+check: lint audit
+
+# Known vulnerabilities in what is installed by default; skipped, with a word, where no list of them can be reached.
+.PHONY: audit
+audit: $(VENV)/test.stamp
+	@deploy/audit.sh audit
+
+.PHONY: sbom
+sbom: $(VENV)/test.stamp
+	@deploy/audit.sh sbom
+
+.PHONY: lint
+lint: $(VENV)/test.stamp
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy

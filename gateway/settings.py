@@ -141,6 +141,15 @@ class Settings(BaseSettings):
     oidc: Oidc | None = Field(None, description="The OpenID provider whose tokens are taken ([oidc] in the TOML file).")
     api_keys: bool = Field(False, description="Take API keys that `gantry token create` makes; without one: 401.")
     basic_auth: bool = Field(False, description="Take names and passwords of `gantry user create`, by HTTP Basic.")
+    failed_sign_ins: int = Field(
+        10,
+        ge=0,
+        le=1000,
+        description="Wrong passwords for one name from one address in 5 minutes, then 429; 0: any number.",
+    )
+    request_rate: float = Field(
+        0.0, ge=0, description="Requests a second for each caller over HTTP, then 429; 0: any number."
+    )
     link_days: float = Field(7.0, gt=0, le=366, description="Days for which a link to a study lasts at most.")
     audit: Literal["off", "on", "required"] = Field(
         "on", description="Keep an audit log in DATA/audit; required: serve nothing while it cannot be written."

@@ -1,4 +1,5 @@
-"""How a request reached the outermost proxy: `Forwarded` (RFC 7239) or `X-Forwarded-Proto`, `-Host`, `-Prefix`.
+"""How a request reached the outermost proxy: `Forwarded` (RFC 7239) or `X-Forwarded-For`, `-Proto`,
+`-Host`, `-Prefix`.
 
 Believed from trusted proxies only (setting `trusted_proxies`): whoever may set them decides which links clients get
 (S-59). Of several values the last counts, which the trusted proxy itself wrote.
@@ -27,7 +28,7 @@ Network = IPv4Network | IPv6Network
 
 
 class Forwarded:
-    """Puts what a trusted proxy says in place of the request's own scheme and Host."""
+    """Puts what a trusted proxy says in place of the request's own scheme, Host and client address."""
 
     def __init__(self, app: ASGIApp, trusted: Sequence[Network]) -> None:
         self.app = app
@@ -54,6 +55,9 @@ def _take_over(scope: Scope) -> None:
     scheme = told.get("proto") or _last(headers, "x-forwarded-proto")
     host = told.get("host") or _last(headers, "x-forwarded-host")
     prefix = _last(headers, "x-forwarded-prefix")
+    client = _address(told.get("for") or _last(headers, "x-forwarded-for") or "")
+    if client:  # for the audit, and for how often one may try; what is hidden (RFC 7239 6.3) leaves the proxy's
+        scope["client"] = (client, 0)
     if scheme is not None:
         if scheme.lower() not in ("http", "https"):
             raise BadRequest("X-Forwarded-Proto", "the forwarded scheme is http or https")
@@ -83,6 +87,16 @@ def _forwarded(headers: Headers) -> dict[str, str]:
         quoted = pair[2]
         found[pair[1].lower()] = pair[3] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
     return found
+
+
+def _address(text: str) -> str:
+    """The address of a node (RFC 7239 6), without its port; "" where it names none."""
+    bare = text.partition("]")[0].removeprefix("[") if text.startswith("[") else text
+    bare = bare.partition(":")[0] if bare.count(":") == 1 else bare
+    try:
+        return str(ip_address(bare))
+    except ValueError:
+        return ""
 
 
 def _last(headers: Headers, name: str) -> str | None:

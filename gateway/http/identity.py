@@ -17,6 +17,7 @@ from gateway.caller import Caller
 from gateway.errors import Unauthenticated
 from gateway.http import cookies
 from gateway.http.failures import Failure
+from gateway.http.limiter import Limiter, too_many
 from gateway.http.protocol import CERTIFICATE_KEY
 from gateway.policy import Policy, Who
 from gateway.rights import EVERYTHING, NOTHING
@@ -50,6 +51,13 @@ CALLER_KEY = "gantry.caller"
 """Where the Caller of a request stands in its scope, once it is known."""
 
 
+WITHIN = 300.0
+"""Seconds in which failures to sign in are counted."""
+FROM_ONE_ADDRESS = 30
+"""How many times as many failures one address may have in all, under whatever names and with whatever tokens."""
+BURST = 5.0
+"""Seconds for which a caller may be faster than the rate allows in the long run: a viewer opens a series at once."""
+
 SESSION_KEY = "gantry.session"
 """Whether it is a session of the page that said so."""
 
@@ -65,6 +73,8 @@ class Identity:
         *,
         basic: bool = False,
         public_url: str | None = None,
+        failed_sign_ins: int = 0,
+        request_rate: float = 0.0,
     ) -> None:
         self.app = app
         self._authentication = authentication
@@ -72,11 +82,16 @@ class Identity:
         self._challenges = [f'Bearer realm="{REALM}"', *([f'Basic realm="{REALM}", charset="UTF-8"'] if basic else [])]
         self._basic = basic
         self._public_url = public_url
+        self._guesses = Limiter(failed_sign_ins / WITHIN, failed_sign_ins) if failed_sign_ins else None
+        spread = failed_sign_ins * FROM_ONE_ADDRESS
+        self._spread = Limiter(spread / WITHIN, spread) if failed_sign_ins else None
+        self._pace = Limiter(request_rate, max(request_rate * BURST, 1.0)) if request_rate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raises Failure 401, which the problem layer answers, and Unavailable when nobody can tell."""
         if scope["type"] == "http":
             await self._identify(scope)
+            self._keep_pace(scope)
         if scope["type"] != "http" or not self._authentication.required:
             await self.app(scope, receive, send)
             return
@@ -91,8 +106,7 @@ class Identity:
         await self.app(scope, receive, send_varying)
 
     async def _identify(self, scope: Scope) -> None:
-        client = scope.get("client")
-        address = client[0] if client else ""
+        address = _address(scope)
         request_id = scope.get("state", {}).get("request_id", "")
         if not self._authentication.required:
             scope[CALLER_KEY] = Caller("anonymous", "web", address, request_id, EVERYTHING)
@@ -101,6 +115,7 @@ class Identity:
         try:
             who = await self._who(scope, presented)
         except Unauthenticated as error:
+            self._failed(address)
             if not _is_open(scope):
                 raise self._unauthorized(str(error), wrong=True) from error
             who = None
@@ -108,6 +123,32 @@ class Identity:
             raise self._unauthorized("Credentials are needed: Authorization: Bearer TOKEN.", wrong=False)
         rights = NOTHING if who is None else self._policy.rights(who)
         scope[CALLER_KEY] = Caller("anonymous" if who is None else who.name, "web", address, request_id, rights)
+
+    def _keep_pace(self, scope: Scope) -> None:
+        """Raises Failure 429 for who asks more often than a caller may; what is open is not counted."""
+        if self._pace is None or _is_open(scope):
+            return
+        caller = caller_of(scope)
+        early = self._pace.add(caller.name, caller.address if caller.name == "anonymous" else "")
+        if early:
+            raise too_many(early, "These credentials are used too often; try again in a moment.")
+
+    def _failed(self, address: str) -> None:
+        """Count credentials that were wrong. Raises Failure 429 when there were too many."""
+        if self._spread is not None and (early := self._spread.add(address)):
+            raise too_many(early, "Too many wrong credentials came from this address.")
+
+    async def _password(self, address: str, name: str, password: str) -> Who:
+        """Who signs in with it; not looked at after too many wrong ones. Raises Unauthenticated, Failure 429."""
+        for limiter, key in ((self._guesses, (address, name)), (self._spread, (address,))):
+            if limiter is not None and (early := limiter.wait(*key)):
+                raise too_many(early, "Too many wrong passwords; try again later.")
+        try:
+            return await run_in_threadpool(self._authentication.verify_password, name, password)
+        except Unauthenticated:
+            if self._guesses is not None:
+                self._guesses.add(address, name)
+            raise
 
     async def _who(self, scope: Scope, presented: str) -> Who | None:
         """Who shows credentials; None: nobody does. Raises Unauthenticated, Unavailable."""
@@ -119,7 +160,7 @@ class Identity:
             )
         if scheme.lower() == "basic" and self._basic:
             name, password = _basic(secret)
-            return await run_in_threadpool(self._authentication.verify_password, name, password)
+            return await self._password(_address(scope), name, password)
         if presented:
             raise Unauthenticated("these credentials are of a kind that is not taken here")
         link = _take_link(scope)
@@ -194,6 +235,11 @@ def _take_link(scope: Scope) -> bytes | None:
 def _holder(certificate: frozenset[str]) -> str:
     """What to call the holder of a certificate: the first of its names, else its fingerprint."""
     return "certificate:" + min(certificate, key=lambda name: (len(name) == 64, name))
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def _is_open(scope: Scope) -> bool:
