@@ -160,7 +160,7 @@ def _pattern(single: Wildcard | Name) -> str:
 
 def _marked(number: int, single: Condition) -> Condition:
     """A condition of the same shape, with values that no other has."""
-    mark = f"\x01{number}"
+    mark = f"\x01{number}\x01"  # what comes after all that begins with it is no other's mark either
     match single:
         case Equals():
             return replace(single, value=mark if isinstance(single.value, str) else -(1 << 40) - number)
