@@ -68,6 +68,11 @@ class Chain:
             os.fdatasync(self._file)
         self.head = head
 
+    def sync(self) -> None:
+        """Have what was written on disk."""
+        if self._file >= 0:
+            os.fdatasync(self._file)
+
     def close(self) -> None:
         """Let the file go."""
         if self._file >= 0:

@@ -34,6 +34,10 @@ WAITING = 20_000
 """Events that may wait to be written; where the audit is not required, further ones are lost, and their number told."""
 
 TOGETHER = 500
+GATHERED = 0.05
+"""Seconds for which events are gathered before they are written, where the audit is not required: waking a thread for
+each of them would cost more than many a request does."""
+
 TOLD_EVERY = 10.0
 DAY = 86_400.0
 SUCCESS, REFUSED, FAILED = "success", "refused", "failed"
@@ -123,12 +127,20 @@ class Audit:
         self._written.append(call)
 
     def record(self, event: Event) -> None:
-        """Take an event."""
+        """Take an event; waits for room where the audit is required."""
+        if not self.offer(event):
+            self._queue.put(event)
+
+    def offer(self, event: Event) -> bool:
+        """Take an event without waiting; False where it has to be waited for, by `record`."""
         try:
-            self._queue.put(event, block=self._required)
+            self._queue.put_nowait(event)
         except queue.Full:
+            if self._required:
+                return False
             self._lost += 1
             metrics.AUDIT_LOST.inc()
+        return True
 
     def check(self) -> None:
         """Raises Unavailable when nothing may be done because nobody could tell afterwards."""
@@ -153,6 +165,8 @@ class Audit:
         first = self._queue.get()
         found = [first] if first is not None else []
         ended = first is None
+        if not ended and not self._required:
+            time.sleep(GATHERED)
         while not ended and len(found) < TOGETHER:
             try:
                 one = self._queue.get_nowait()
@@ -167,7 +181,7 @@ class Audit:
         """Write events; while that fails they are tried again, if the audit is required."""
         while events:
             try:
-                self._chain.append(one.entry() for one in events)
+                self._chain.append((one.entry() for one in events), sync=self._required)
             except OSError as error:
                 if not self._failing:
                     log.error("audit_not_written", error=type(error).__name__)
@@ -205,6 +219,7 @@ class Audit:
         self._told = time.monotonic()
         head = self._chain.head
         try:
+            self._chain.sync()  # the index must not know of an end that a power cut takes away
             self._archive.index.set_note(HEADS + self._chain.name, f"{head.number} {head.hash}")
             if self._days:
                 remove_before(self.folder, time.time() - self._days * DAY)

@@ -49,7 +49,7 @@ class Audited:
             raise
         finally:
             event = _event(scope, status)
-            if event is not None:
+            if event is not None and not self._audit.offer(event):
                 await run_in_threadpool(self._audit.record, event)
 
 
