@@ -84,7 +84,9 @@ test: $(VENV)/test.stamp
 	@$(PY) -m tests.parts.dimse_client || true
 	@$(PY) -m tests.parts.provider || true
 	@$(MAKE) --no-print-directory lint
-	GANTRY_TESTS=all $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS)
+	@GANTRY_TESTS=all $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS) || { status=$$?; [ $$status = 1 ] || exit $$status; \
+	  echo "what failed is run once more, alone: only what fails again is wrong"; \
+	  GANTRY_TESTS=all $(PY) -m pytest --last-failed --last-failed-no-failures none $(ARGS); }
 
 .PHONY: representations
 representations: $(VENV)/test.stamp

@@ -312,7 +312,7 @@ class Gateway:
             *queue.routes(self._archive, self._settings),
             *integrity.routes(self._archive),
             *changes.routes(self._archive),
-            *credentials.routes(self._archive, self._settings),
+            *credentials.routes(self._archive, self._settings, self._authentication),
             *audit.routes(self._archive, self._audit),
             *session.routes(self._settings, self._authentication, self._audit),
             *documentation.routes([*DICOMWEB, *OWN], gantry_version()),

@@ -64,6 +64,11 @@ class Authentication:
         found = self._known.get(digest)
         return found[1] if found is not None and time.monotonic() < found[0] else None
 
+    def forget(self) -> None:
+        """Verify every secret anew: one of them has been revoked. Other processes learn of it within seconds."""
+        with self._lock:
+            self._known.clear()
+
     def verify(self, secret: bytes) -> Who:
         """Who shows this secret. Raises Unauthenticated, Unavailable."""
         if len(secret) > LONGEST:

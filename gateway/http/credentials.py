@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from gateway import retrieve
+from gateway.authentication import Authentication
 from gateway.authentication.issued import Issued
 from gateway.blob import reading
 from gateway.caller import Caller
@@ -60,7 +61,7 @@ SERVICE = Service(
 )
 
 
-def routes(archive: Archive, settings: Settings) -> list[BaseRoute]:
+def routes(archive: Archive, settings: Settings, authentication: Authentication) -> list[BaseRoute]:
     """The routes of `SERVICE`."""
     issued = Issued(archive)
 
@@ -78,6 +79,7 @@ def routes(archive: Archive, settings: Settings) -> list[BaseRoute]:
         async def revoked(request: Request) -> Response:
             caller = caller_of(request.scope)
             await run_in_threadpool(_revoke, archive, kind, request.path_params["id"], caller)
+            authentication.forget()
             return Response(status_code=204)
 
         return revoked

@@ -124,6 +124,7 @@ def test_a_waveform_is_a_picture(papers: Visit) -> None:
     card = papers.page.locator(".card", has_text="Twelve leads")
     expect(card.locator(".thumb img")).to_be_visible()
     card.click()
+    expect(card).to_have_attribute("aria-current", "true")
     papers.wait_for_picture(1)
     assert papers.brightness() > 60  # paper
     expect(papers.page.locator("#window-preset")).to_be_disabled()
@@ -136,7 +137,7 @@ def test_a_film_plays(papers: Visit) -> None:
     papers.page.locator(".card", has_text="Scope").click()
     papers.wait_for_picture(1)
     player = papers.page.locator("video.film")
-    papers.page.wait_for_function("() => document.querySelector('video.film').readyState >= 2")
+    papers.page.wait_for_function("() => (document.querySelector('video.film')?.readyState ?? 0) >= 2")
     assert player.evaluate("(video) => video.videoWidth") > 0
     player.evaluate("(video) => video.play()")
     papers.page.wait_for_function("() => document.querySelector('video.film').currentTime > 0.05")

@@ -88,6 +88,7 @@ def test_a_link_opens_its_study_and_nothing_else_until_it_is_withdrawn(
     guest.page.reload()
     guest.wait_for_picture(1)
 
+    guest.expected = {401}  # what it still fetches
     owner.page.get_by_role("button", name="Withdraw it").click()
     expect(owner.page.get_by_role("dialog")).to_have_count(0)
     late = visit(gateway)
