@@ -153,6 +153,7 @@ class Audit:
             if self._lost:
                 events.append(Event("audit", f"lost {self._lost} events", FAILED, at=time.time()))
                 self._lost = 0
+            self._learn(events)
             self._write([replace(one, studies=self._named(one)) for one in events])
             if ended or time.monotonic() - self._told > TOLD_EVERY:
                 self._tell()
@@ -199,6 +200,18 @@ class Audit:
                 call()
             return
 
+    def _learn(self, events: list[Event]) -> None:
+        """Remember Patient IDs that were at hand: a study may be gone by the time that an event of before is written."""
+        for event in events:
+            for study_uid, patient in event.studies:
+                if patient:
+                    self._know(study_uid, patient)
+
+    def _know(self, study_uid: str, patient: str) -> None:
+        self._patients[study_uid] = patient
+        if len(self._patients) > 10_000:
+            self._patients.popitem(last=False)
+
     def _named(self, event: Event) -> tuple[tuple[str, str | None], ...]:
         """The studies of an event, with the Patient IDs that were not at hand."""
         return tuple((study, patient or self._patient(study)) for study, patient in event.studies)
@@ -209,9 +222,7 @@ class Audit:
             return self._patients[study_uid]
         found = patient_of(self._archive, study_uid)
         if found is not None:
-            self._patients[study_uid] = found
-            if len(self._patients) > 10_000:
-                self._patients.popitem(last=False)
+            self._know(study_uid, found)
         return found
 
     def _tell(self) -> None:

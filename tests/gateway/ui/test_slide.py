@@ -211,4 +211,4 @@ def test_a_large_slide_opens_and_pans_with_the_gateway_s_memory_flat(
     )
     grown = (gateway_process.peak_rss() - before) / MIB
     print(f"{columns} x {rows}: {len(here.asked('/frames/')) - asked} tiles, {grown:.1f} MiB more memory")
-    assert grown < 48
+    assert grown < 96  # decoders among it; the slide itself has gigabytes
