@@ -201,7 +201,7 @@ class Audit:
             return
 
     def _learn(self, events: list[Event]) -> None:
-        """Remember Patient IDs that were at hand: a study may be gone by the time that an event of before is written."""
+        """Remember Patient IDs that were at hand: a study may be gone when an event of before is written."""
         for event in events:
             for study_uid, patient in event.studies:
                 if patient:
