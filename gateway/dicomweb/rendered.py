@@ -38,14 +38,14 @@ from gateway.http.ranges import IMMUTABLE, REVALIDATE, Representation, etag_of, 
 from gateway.render import Picture, View, others
 from gateway.render.animation import ANIMATED
 from gateway.render.icon import icon
-from gateway.render.kinds import Kind, kind_of
+from gateway.render.kinds import Kind, kind_of, why_nothing
 from gateway.render.representative import representative
 from gateway.settings import Settings
 from storage.archive import Archive
 from storage.records import Located
 
 DESCRIBED = "Gantry-Rendering"
-"""Header that says what a picture shows: `renderer="2", frame=1, window="40,400,linear", source=image`."""
+"""Header that says what a picture shows: `renderer="5", frame=1, window="40,400,linear", source=image`."""
 
 ICON = "there is no picture of it; this is a neutral icon"
 MISSING = "{} images that the presentation state refers to are not here"
@@ -222,7 +222,7 @@ class Render:
         units = [unit for located in found for unit in units_of(self.archive, located)]
         if units:
             return units, 0
-        missing, last = 0, NotRenderable("nothing here has a picture")
+        missing, last = 0, NotRenderable(why_nothing(found[0]))
         for located in found:
             if kind_of(located) is Kind.STATE:
                 try:

@@ -13,7 +13,7 @@ from gateway.render.view import Picture
 from storage.archive import Archive
 from storage.records import Located
 
-VERSION = "4"
+VERSION = "5"
 """Of the renderer: raised when the same stored bytes and parameters give another picture than before."""
 
 

@@ -19,7 +19,17 @@ SEGMENTATIONS = frozenset({_STORAGE + "66.4", _STORAGE + "66.7"})
 GREY_STATES = frozenset({_STORAGE + "11.1", _STORAGE + "11.5"})
 COLOR_STATE, PSEUDO_COLOR_STATE, BLENDING_STATE = _STORAGE + "11.2", _STORAGE + "11.3", _STORAGE + "11.4"
 STATES = GREY_STATES | {COLOR_STATE, PSEUDO_COLOR_STATE, BLENDING_STATE}
-"""Softcopy presentation states of single images (PS3.3 A.33); those of volumes (MPR, 3D) have no picture here."""
+"""Softcopy presentation states of single images (PS3.3 A.33)."""
+_OTHER_STATES = {
+    _STORAGE + "11.6": "of planes through a volume (Grayscale Planar MPR)",
+    _STORAGE + "11.7": "of planes through volumes (Compositing Planar MPR)",
+    _STORAGE + "11.8": "of blended inputs (Advanced Blending)",
+    _STORAGE + "11.9": "of a volume (Volume Rendering)",
+    _STORAGE + "11.10": "of a volume (Segmented Volume Rendering)",
+    _STORAGE + "11.11": "of several volumes (Multiple Volume Rendering)",
+    _STORAGE + "11.12": "of images with a Modality LUT each (Variable Modality LUT)",
+}
+"""Presentation states that have no picture here, and what they would be a picture of."""
 
 
 class Kind(Enum):
@@ -54,3 +64,11 @@ def kind_of(located: Located) -> Kind:
     if sop_class.startswith(_WAVEFORMS) and not sop_class.startswith(_WAVEFORM_STATES):
         return Kind.WAVEFORM
     return Kind.STATE if sop_class in STATES else Kind.NOTHING
+
+
+def why_nothing(located: Located) -> str:
+    """Why a stored instance of kind NOTHING has no picture, and what there is instead."""
+    state = _OTHER_STATES.get(located.sop_class_uid)
+    if state is not None:
+        return f"presentation states {state} are not rendered; the images that it refers to are, each by itself"
+    return "nothing here has a picture"

@@ -20,6 +20,9 @@ _MAX_RATIO = 64.0
 _TURNS = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
 """Pillow turns counter-clockwise, DICOM clockwise."""
 
+Point = tuple[float, float]
+"""Column and row."""
+
 
 @dataclass(frozen=True, slots=True)
 class Geometry:

@@ -9,83 +9,123 @@ from itertools import pairwise
 from PIL import Image, ImageDraw
 
 from gateway.dicom.view import View
+from gateway.render.labels import recommended
 from gateway.render.lettering import font, lettered
-from gateway.render.presentation.geometry import Geometry
+from gateway.render.presentation.compound import INSTANCE_ID, between, lines_of
+from gateway.render.presentation.geometry import Geometry, Point
 
 MAX_POINTS = 100_000
 """Most points of one graphic object."""
 MAX_OBJECTS = 5_000
 """Most objects that are drawn on one picture."""
+MAX_COLOURS = 8
+"""Most colours of lines in one layer; what comes after is drawn in that of the layer."""
 
 _TEXTS, _GRAPHICS, _COMPOUND = 0x00700008, 0x00700009, 0x00700209
 _UNITS, _DATA, _TYPE, _FILLED, _DIMENSIONS = 0x00700005, 0x00700022, 0x00700023, 0x00700024, 0x00700020
 _BOX_UNITS, _ANCHOR_UNITS, _TEXT = 0x00700003, 0x00700004, 0x00700006
 _BOX_START, _BOX_END, _JUSTIFICATION = 0x00700010, 0x00700011, 0x00700012
 _ANCHOR, _ANCHOR_SEEN = 0x00700014, 0x00700015
-_LINE_STYLE, _THICKNESS, _DASHING = 0x00700232, 0x00700253, 0x00700254
+_LINE_STYLE, _THICKNESS, _DASHING, _LINE_COLOUR = 0x00700232, 0x00700253, 0x00700254, 0x00700251
 _SMOOTH = 2
 _SMOOTH_UP_TO = 4_000_000
 """Larger pictures are drawn on at their own size."""
 _SEGMENTS = 180
 
-Point = tuple[float, float]
 Colour = tuple[int, int, int]
 
 
 def draw_annotations(image: Image.Image, annotations: Sequence[View], geometry: Geometry, colour: Colour) -> None:
     """Draw the items of Graphic Annotation Sequence that are in one layer onto an RGB picture."""
     times = _SMOOTH if image.width * image.height <= _SMOOTH_UP_TO else 1
-    mask = Image.new("L", (image.width * times, image.height * times))
-    pen = _Pen(ImageDraw.Draw(mask), geometry, times)
+    pen = _Pen(image, geometry, times, colour)
+    plain: list[View] = []
     for item in annotations:
+        known = {pen.compound(compound) for compound in item.sequence(_COMPOUND)}
         for graphic in item.sequence(_GRAPHICS):
-            pen.graphic(graphic)
-        for compound in item.sequence(_COMPOUND):
-            pen.compound(compound)
-        for text in item.sequence(_TEXTS):
-            pen.anchor(text)
-    if times > 1:
-        mask = mask.resize(image.size, Image.Resampling.BOX)
-    image.paste(colour, mask=mask)
+            if _stands_for(graphic) not in known:
+                pen.graphic(graphic)
+        plain += [text for text in item.sequence(_TEXTS) if _stands_for(text) not in known]
+    for text in plain:
+        pen.anchor(text)
+    pen.lay()
     letters = ImageDraw.Draw(image)
     edge = (0, 0, 0) if sum(colour) > 384 else (255, 255, 255)
-    for item in annotations:
-        for text in item.sequence(_TEXTS):
-            _write(letters, text, geometry, colour, edge)
+    for text in plain:
+        _write(letters, text, geometry, colour, edge)
+    for label, at, toward in pen.labels:
+        _write_label(letters, label, at, toward, geometry, colour, edge)
+
+
+def _stands_for(item: View) -> int:
+    """The compound graphic that a plain one is a second form of; -1 for none."""
+    number = item.number(INSTANCE_ID)
+    return -1 if number is None else number
 
 
 class _Pen:
-    """Draws graphic objects onto a mask that is `times` the size of the picture."""
+    """Draws graphic objects onto masks, one for each colour, that are `times` the size of the picture."""
 
-    def __init__(self, draw: ImageDraw.ImageDraw, geometry: Geometry, times: int) -> None:
-        self._draw = draw
+    def __init__(self, image: Image.Image, geometry: Geometry, times: int, colour: Colour) -> None:
+        self._image = image
+        self._masks: dict[Colour, Image.Image] = {}
+        self._colour = colour
         self._geometry = geometry
         self._times = times
+        self._draw = self._on(colour)
         self._left = MAX_OBJECTS
         self._unit = max(1.0, min(geometry.width, geometry.height) / 512.0) * times
         """A line of thickness 1: thin, but seen on a large picture too."""
+        self.labels: list[tuple[str, Point, Point]] = []
+        """Texts of compound graphics: at a point of the picture, standing off in a direction."""
+
+    def lay(self) -> None:
+        """Lay what was drawn over the picture, in the order in which the colours were first used."""
+        for colour, mask in self._masks.items():
+            fitted = mask.resize(self._image.size, Image.Resampling.BOX) if self._times > 1 else mask
+            self._image.paste(colour, mask=fitted)
 
     def graphic(self, item: View) -> None:
         """One item of Graphic Object Sequence."""
         if (item.number(_DIMENSIONS) or 2) == 2:
             self._shape(item, item.text(_TYPE) or "", item.text(_UNITS), _pairs(item, _DATA))
 
-    def compound(self, item: View) -> None:
-        """One item of Compound Graphic Sequence, where it is one of the plain shapes (PS3.3 C.10.12.4)."""
-        kind, points = item.text(0x00700294) or "", _pairs(item, _DATA)
-        plain = {"MULTILINE": "POLYLINE", "INFINITELINE": "POLYLINE", "ELLIPSE": "ELLIPSE"}
-        if kind in plain:
-            self._shape(item, plain[kind], item.text(0x00700282), points)
-        elif kind == "RECTANGLE" and len(points) >= 2:
-            (left, top), (right, bottom) = points[:2]
-            corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
-            self._shape(item, "POLYLINE", item.text(0x00700282), corners)
+    def compound(self, item: View) -> int | None:
+        """One item of Compound Graphic Sequence; its number where it was drawn."""
+        lines = lines_of(item, self._geometry, self._unit / self._times) if self._take() else None
+        if lines is None:
+            return None
+        thickness, dashed = self._style(item)
+        for outline in lines.outlines:
+            placed = [(x * self._times, y * self._times) for x, y in outline]
+            if lines.filled and len(placed) > 2 and placed[0] == placed[-1]:
+                self._draw.polygon(placed, fill=255)
+            self._line(placed, thickness, dashed)
+        self.labels += lines.labels
+        return item.number(INSTANCE_ID)
+
+    def _on(self, colour: Colour) -> ImageDraw.ImageDraw:
+        size = (self._image.width * self._times, self._image.height * self._times)
+        return ImageDraw.Draw(self._masks.setdefault(colour, Image.new("L", size)))
+
+    def _style(self, item: View) -> tuple[float, bool]:
+        """Thickness and dashes of a Line Style; what is drawn next is in its colour, else in that of the layer."""
+        thickness, dashed, colour = 1.0, False, self._colour
+        for style in item.sequence(_LINE_STYLE)[:1]:
+            thickness = min(max(style.float(_THICKNESS) or 1.0, 1.0), 20.0)
+            dashed = style.text(_DASHING) == "DASHED"
+            own = recommended(style, _LINE_COLOUR)
+            # Each colour is a mask of the picture's size: a state may not ask for more than a few.
+            colour = own if own is not None and (own in self._masks or len(self._masks) < MAX_COLOURS) else colour
+        self._draw = self._on(colour)
+        return thickness, dashed
 
     def anchor(self, item: View) -> None:
         """The line from a text to the point that it is about, where that is to be seen."""
         point = _pairs(item, _ANCHOR)[:1]
         if not point or (item.text(_ANCHOR_SEEN) or "N") != "Y" or not self._take():
             return
+        self._draw = self._on(self._colour)
         x, y = _place(self._geometry, item.text(_ANCHOR_UNITS), point)[0]
         box = _box(item, self._geometry)
         if box is None:
@@ -98,10 +138,7 @@ class _Pen:
     def _shape(self, item: View, kind: str, units: str | None, points: list[Point]) -> None:
         if not points or not self._take():
             return
-        thickness, dashed = 1.0, False
-        for style in item.sequence(_LINE_STYLE)[:1]:
-            thickness = min(max(style.float(_THICKNESS) or 1.0, 1.0), 20.0)
-            dashed = style.text(_DASHING) == "DASHED"
+        thickness, dashed = self._style(item)
         if kind == "POINT":
             for x, y in _place(self._geometry, units, points):
                 self._dot((x * self._times, y * self._times))
@@ -126,7 +163,7 @@ class _Pen:
             length = math.dist(first, second)
             pieces = min(max(1, round(length / (8 * self._unit))), 1000)
             for piece in range(0, pieces, 2):
-                ends = [_between(first, second, (piece + part) / pieces) for part in (0, 1)]
+                ends = [between(first, second, (piece + part) / pieces) for part in (0, 1)]
                 self._draw.line(ends, 255, width)
 
     def _dot(self, point: Point) -> None:
@@ -152,10 +189,6 @@ def _place(geometry: Geometry, units: str | None, points: Sequence[Point]) -> li
     return [(min(max(x, -most), most), min(max(y, -most), most)) for x, y in (place(*point) for point in points)]
 
 
-def _between(first: Point, second: Point, part: float) -> Point:
-    return first[0] + (second[0] - first[0]) * part, first[1] + (second[1] - first[1]) * part
-
-
 def _circle(points: list[Point]) -> list[Point]:
     """The center, and a point on the circle."""
     if len(points) < 2:
@@ -169,7 +202,7 @@ def _ellipse(points: list[Point]) -> list[Point]:
     """The ends of the major axis, and those of the minor axis."""
     if len(points) < 4:
         return []
-    center = _between(points[0], points[1], 0.5)
+    center = between(points[0], points[1], 0.5)
     major, minor = ((points[at][0] - center[0], points[at][1] - center[1]) for at in (1, 3))
     found = []
     for step in range(_SEGMENTS + 1):
@@ -246,3 +279,17 @@ def _write(draw: ImageDraw.ImageDraw, item: View, geometry: Geometry, colour: Co
     shift = {"left": 0.0, "center": (right - left - (x1 - x0)) / 2, "right": right - left - (x1 - x0)}[align]
     place = (left + shift - x0, top - y0)
     draw.multiline_text(place, text, colour, face, align=align, stroke_width=1, stroke_fill=edge)
+
+
+def _write_label(
+    draw: ImageDraw.ImageDraw, text: str, at: Point, toward: Point, geometry: Geometry, colour: Colour, edge: Colour
+) -> None:
+    """A short text of a tick, beside it."""
+    face = font(max(10, min(geometry.width, geometry.height) // 40))
+    text = lettered(text)[:64]
+    left, top, right, bottom = draw.textbbox((0, 0), text, face)
+    off = (bottom - top) * 1.2
+    # Its middle lies so far off that no edge of it touches the tick.
+    x = at[0] + toward[0] * (off + (right - left) / 2) - (right + left) / 2
+    y = at[1] + toward[1] * (off + (bottom - top) / 2) - (bottom + top) / 2
+    draw.text((x, y), text, colour, face, stroke_width=1, stroke_fill=edge)

@@ -26,7 +26,7 @@ from gateway.render.parameters import aspect_of, palette_of
 from gateway.render.presentation.geometry import Geometry, geometry_of
 from gateway.render.presentation.graphics import draw_annotations
 from gateway.render.presentation.grey import Chain, by_value, chain_of
-from gateway.render.presentation.mask import Decode, mask_frames, subtracted
+from gateway.render.presentation.mask import Decode, mask_of, subtracted
 from gateway.render.presentation.planes import Plane, laid_on, plane_of
 from gateway.render.presentation.shutter import OVERLAY_GROUP, SHUTTER_SHAPE, covered, shade_of
 from gateway.render.presentation.state import State
@@ -83,9 +83,10 @@ def present(
     aspect = aspect_of(header, frame)
     sop_uid = header.text(_SOP_UID) or ""
     planes = Planes(state, header, description, data, frame)
-    for mask in (covered(state.header, description.rows, description.columns, aspect), planes.shutter()):
-        if mask is not None:
-            image.paste(shade_of(state.header), mask=_opaque(mask))
+    for shutter in state.shutters(sop_uid, frame):
+        for mask in (covered(shutter, description.rows, description.columns, aspect), planes.shutter(shutter)):
+            if mask is not None:
+                image.paste(shade_of(shutter), mask=_opaque(mask))
     area = state.displayed_area(sop_uid, frame)
     size = _whole(view.viewport, region)
     geometry, crop = geometry_of(state.header, area, description.rows, description.columns, aspect, size)
@@ -110,10 +111,10 @@ class Planes:
         self._state = state
         self._image = (header, description, data, frame)
 
-    def shutter(self) -> Bits | None:
+    def shutter(self, shutter: Values) -> Bits | None:
         """Where the bitmap of a shutter covers the image (PS3.3 C.7.6.15)."""
-        number = self._state.header.number(OVERLAY_GROUP)
-        if number is None or "BITMAP" not in self._state.header.texts(SHUTTER_SHAPE):
+        number = shutter.number(OVERLAY_GROUP)
+        if number is None or "BITMAP" not in shutter.texts(SHUTTER_SHAPE):
             return None
         return self.plane(number)
 
@@ -148,8 +149,8 @@ def _base(
     chain = chain_of(state.part, voi, state.header, description)
     if state.sop_class == PSEUDO_COLOR_STATE:
         return _in_srgb(Image.fromarray(_pseudo_colours(state.header, chain, pixels)), state), chain.window
-    masks = mask_frames(state.header, frame)
-    shades = subtracted(chain, pixels, masks, other) if masks else chain.shades(pixels)
+    mask = mask_of(state.header, header.text(_SOP_UID) or "", frame)
+    shades = subtracted(chain, pixels, mask, other) if mask is not None else chain.shades(pixels)
     return Image.fromarray(shades).convert("RGB"), chain.window
 
 

@@ -18,6 +18,7 @@ _SERIES, _IMAGES = 0x00081115, 0x00081140
 _SERIES_UID, _SOP_UID, _FRAMES = 0x0020000E, 0x00081155, 0x00081160
 _SOP_CLASS, _BLENDING, _POSITION = 0x00080016, 0x00700402, 0x00700405
 _SOFTCOPY_VOI, _DISPLAYED_AREA, _ANNOTATION, _LAYERS = 0x00283110, 0x0070005A, 0x00700001, 0x00700060
+_FRAME_SHUTTERS = 0x00189472
 _PRESENTATION_LUT, _LUT_DATA = 0x20500010, 0x00283006
 _ACTIVATION = 0x1001
 """Overlay Activation Layer, of group 60xx."""
@@ -78,27 +79,32 @@ class State:
 
     def voi(self, sop_uid: str, frame: int, part: View | None = None) -> View | None:
         """The item of Softcopy VOI LUT Sequence for a frame of an image, in a part of the state."""
-        return next(iter(_for((part or self.part).sequence(_SOFTCOPY_VOI), sop_uid, frame)), None)
+        return next(iter(applying((part or self.part).sequence(_SOFTCOPY_VOI), sop_uid, frame)), None)
 
     def displayed_area(self, sop_uid: str, frame: int) -> View | None:
         """The item of Displayed Area Selection Sequence for a frame of an image."""
-        return next(iter(_for(self.header.sequence(_DISPLAYED_AREA), sop_uid, frame)), None)
+        return next(iter(applying(self.header.sequence(_DISPLAYED_AREA), sop_uid, frame)), None)
 
     def annotations(self, sop_uid: str, frame: int) -> list[View]:
         """The items of Graphic Annotation Sequence for a frame of an image."""
-        return _for(self.header.sequence(_ANNOTATION), sop_uid, frame)
+        return applying(self.header.sequence(_ANNOTATION), sop_uid, frame)
 
     def overlays(self) -> list[tuple[int, str]]:
         """Groups of the overlays that are activated, in the state itself or in the image, and the layer of each."""
         named = [(group, self.header.text(group << 16 | _ACTIVATION)) for group in GROUPS]
         return [(group, name) for group, name in named if name]
 
+    def shutters(self, sop_uid: str, frame: int) -> list[View]:
+        """What holds the shutters of a frame: the state; of XA/XRF states those that name it (PS3.3 C.11.20)."""
+        own = self.header.sequence(_FRAME_SHUTTERS)
+        return [self.header, *applying(own, sop_uid, frame)]
+
     def layers(self) -> Sequence[View]:
         """The items of Graphic Layer Sequence, the lowest first (PS3.3 C.10.7)."""
         return sorted(self.header.sequence(_LAYERS), key=lambda item: item.number(0x00700062) or 0)
 
 
-def _for(items: Sequence[View], sop_uid: str, frame: int) -> list[View]:
+def applying(items: Sequence[View], sop_uid: str, frame: int) -> list[View]:
     """The items that are for this frame: those that name it, and those that name no image at all."""
     return [item for item in items if _names(item, sop_uid, frame)]
 

@@ -14,8 +14,9 @@ from pydicom.dataset import Dataset
 
 from tests.gateway.dicomweb.service import Service, parts_of
 from tests.gateway.dicomweb.test_rendered import picture, url
-from tests.gateway.render.states import BLENDING, area, referenced, state, voi
-from tests.parts.datasets import ct_slice, enhanced_mr, report, sequence_item
+from tests.gateway.render.states import BLENDING, RED, XA_XRF, area, referenced, state, voi
+from tests.gateway.render.test_compound import compound
+from tests.parts.datasets import ct_slice, enhanced_mr, multi_frame, pixels, report, sequence_item
 
 HU: dict[str, Any] = {"RescaleSlope": "1", "RescaleIntercept": "-1024", "RescaleType": "HU"}
 # The last in the patient first, so that the order of positions is not that of the references.
@@ -38,11 +39,47 @@ NONE = of(ct_slice("alone", number=7), study="alone", series=92)
 FRAMES = state(VOLUME, study="volume", SoftcopyVOILUTSequence=[voi(1000, 2000)])
 FRAMES.ReferencedSeriesSequence[0].ReferencedImageSequence = [referenced(VOLUME, 1, 2, 4)]
 REPORT = report("alone")
+RUN = pixels(
+    multi_frame("run", frames=4, rows=64, columns=64),
+    np.stack([np.full((64, 64), level, np.uint16) for level in (100, 150, 220, 300)]),
+    bits_stored=12,
+)
+# Frame 1 is the mask of those from 2 on; frame 3 has a shutter and an arrow that the others have not.
+THIRD = {"ReferencedImageSequence": [referenced(RUN, 3)]}
+ANGIOGRAM = state(
+    RUN,
+    sop_class=XA_XRF,
+    study="run",
+    SoftcopyVOILUTSequence=[voi(0, 511, VOILUTFunction="LINEAR_EXACT")],
+    RecommendedViewingMode="SUB",
+    MaskSubtractionSequence=[sequence_item(MaskOperation="AVG_SUB", MaskFrameNumbers=[1], ApplicableFrameRange=[2, 4])],
+    FrameDisplayShutterSequence=[
+        sequence_item(
+            ShutterShape="RECTANGULAR",
+            ShutterLeftVerticalEdge=17,
+            ShutterRightVerticalEdge=48,
+            ShutterUpperHorizontalEdge=17,
+            ShutterLowerHorizontalEdge=48,
+            ShutterPresentationValue=0,
+            **THIRD,
+        )
+    ],
+    GraphicAnnotationSequence=[
+        sequence_item(
+            GraphicLayer="ARROWS",
+            CompoundGraphicSequence=[compound("ARROW", [20, 40, 44, 40])],
+            **THIRD,
+        )
+    ],
+    GraphicLayerSequence=[
+        sequence_item(GraphicLayer="ARROWS", GraphicLayerOrder=1, GraphicLayerRecommendedDisplayCIELabValue=RED)
+    ],
+)
 
 
 @pytest.fixture(scope="module")
 def filled(shared: Service) -> Iterator[Service]:
-    answer = shared.store(*SLICES, ALONE, VOLUME, SEVERAL, ONE, SOME, NONE, FRAMES, REPORT)
+    answer = shared.store(*SLICES, ALONE, VOLUME, SEVERAL, ONE, SOME, NONE, FRAMES, REPORT, RUN, ANGIOGRAM)
     assert answer.status_code == 200, answer.text
     yield shared
 
@@ -78,6 +115,33 @@ def test_frames_are_in_the_order_of_their_dimensions(filled: Service) -> None:
     """RP-08: Dimension Index Values first, and only the frames that are referred to."""
     parts = parts_of(filled.get(f"{url(FRAMES)}/rendered", 'multipart/related; type="image/jpeg"'))
     assert [headers["content-location"].rpartition("/")[2] for headers, _ in parts] == ["4", "2", "1"]
+
+
+def test_an_angiogram_is_subtracted_and_shuttered_frame_by_frame(filled: Service) -> None:
+    """RP-08, IMG-20, PS3.3 C.11.19, C.11.20: an XA/XRF state: mask, shutter and compound graphics of some frames."""
+    parts = parts_of(filled.get(f"{url(ANGIOGRAM)}/rendered", 'multipart/related; type="image/png"'))
+    assert [headers["content-location"].rpartition("/")[2] for headers, _ in parts] == ["1", "2", "3", "4"]
+    shown = [np.asarray(Image.open(BytesIO(data)).convert("RGB")) for _, data in parts]
+
+    def grey(left: int) -> list[int]:
+        return [int((left / 511 + 0.5) * 255 + 0.5)] * 3
+
+    # The mask itself is shown as it is; of the others it is taken away.
+    assert [one[20, 20].tolist() for one in shown] == [grey(100), grey(50), grey(120), grey(200)]
+    assert [one[5, 5].tolist() for one in shown] == [grey(100), grey(50), [0, 0, 0], grey(200)]
+    assert [bool((one[39:42, 25:40] == [255, 0, 0]).all(axis=2).any()) for one in shown] == [False, False, True, False]
+
+
+@pytest.mark.parametrize("number", range(6, 13))
+def test_states_of_volumes_say_that_they_are_not_rendered(filled: Service, number: int) -> None:
+    """RP-08, IMG-22: 406 that says why and what there is instead; an icon as thumbnail."""
+    ds = state(ALONE, sop_class=f"1.2.840.10008.5.1.4.1.1.11.{number}", study="volumes", series=number)
+    assert filled.store(ds).status_code == 200
+    answer = filled.get(f"{url(ds)}/rendered")
+    assert answer.status_code == 406
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "are not rendered; the images that it refers to are" in answer.json()["detail"]
+    assert picture(filled.get(f"{url(ds)}/thumbnail")).size == (128, 128)
 
 
 def test_images_that_are_not_here_are_counted_or_make_it_406(filled: Service) -> None:

@@ -13,6 +13,7 @@ GREY = "1.2.840.10008.5.1.4.1.1.11.1"
 COLOR = "1.2.840.10008.5.1.4.1.1.11.2"
 PSEUDO_COLOR = "1.2.840.10008.5.1.4.1.1.11.3"
 BLENDING = "1.2.840.10008.5.1.4.1.1.11.4"
+XA_XRF = "1.2.840.10008.5.1.4.1.1.11.5"
 RED = [35579, 53664, 50858]
 """CIELab of sRGB 255, 0, 0 in D50, as Recommended Display CIELab Value has it."""
 
@@ -36,7 +37,7 @@ def state(*images: Dataset, sop_class: str = GREY, study: object = "study", seri
         sequence_item(SeriesInstanceUID=uid, ReferencedImageSequence=items) for uid, items in by_series.items()
     ]
     ds.DisplayedAreaSelectionSequence = [area(images[0])] if images else []
-    if sop_class == GREY:
+    if sop_class in (GREY, XA_XRF):
         ds.PresentationLUTShape = "IDENTITY"
     for keyword, value in values.items():
         setattr(ds, keyword, value)
