@@ -34,7 +34,18 @@ from gateway.dimse.report import Reports
 from gateway.dimse.server import DimseServer, bind_both
 from gateway.errors import GatewayError
 from gateway.forwarding import Feed, is_web
-from gateway.http import audit, changes, credentials, documentation, health, integrity, permission, queue, session
+from gateway.http import (
+    audit,
+    authorities,
+    changes,
+    credentials,
+    documentation,
+    health,
+    integrity,
+    permission,
+    queue,
+    session,
+)
 from gateway.http.protocol import Protocol
 from gateway.integrity import Scrubber
 from gateway.logs import get_logger
@@ -56,7 +67,7 @@ log = get_logger("app")
 
 OWN = (
     *(queue.SERVICE, changes.SERVICE, credentials.SERVICE, audit.SERVICE, session.SERVICE, integrity.SERVICE),
-    health.SERVICE,
+    *(authorities.SERVICE, health.SERVICE),
 )
 """Services besides those of DICOMweb."""
 
@@ -315,6 +326,7 @@ class Gateway:
             *credentials.routes(self._archive, self._settings, self._authentication),
             *audit.routes(self._archive, self._audit),
             *session.routes(self._settings, self._authentication, self._audit),
+            *authorities.routes(self._settings),
             *documentation.routes([*DICOMWEB, *OWN], gantry_version()),
             *permission.for_everybody(self._page(dimse_port)),
         ]

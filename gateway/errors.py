@@ -17,6 +17,7 @@ GatewayError
  +-- Unauthenticated          the credentials are missing, or are not valid
  +-- Forbidden                the caller may not do this at all; what it may not see is NotFound
  +-- BadRequest               a parameter is wrong; names it
+ +-- TooOften                 asked, or guessed wrong, more often than one may; says when to try again
  +-- TooBroad                 a search that would have to read too much; says how to narrow it
  +-- NotAcceptable            nothing on offer is acceptable; lists the offers
  +-- NotRenderable            the instance has no picture, or its pixels cannot be decoded
@@ -166,6 +167,16 @@ class BadRequest(GatewayError):
     def __init__(self, parameter: str, message: str) -> None:
         super().__init__(message)
         self.parameter = parameter
+
+
+class TooOften(GatewayError):
+    """Asked, or guessed wrong, more often than one may; `seconds` says after how long to try again."""
+
+    reason = "too_many_requests"
+
+    def __init__(self, seconds: float, message: str) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class TooBroad(GatewayError):

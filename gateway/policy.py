@@ -128,6 +128,9 @@ class Oidc(BaseModel):
     client_secret: str | None = Field(None, repr=False, description="The secret that goes with client_id.")
     introspection_url: str | None = Field(None, description="Where opaque tokens are looked up; else as discovered.")
     scope: str = Field("openid profile", description="Scopes that signing in at the page asks for.")
+    sign_out_at_provider: bool = Field(
+        True, description="Does signing out at the page sign out of the provider too, where it can?"
+    )
     session_hours: float = Field(8.0, gt=0, le=168, description="Hours after which one has to sign in again.")
 
     @field_validator("issuer", "jwks_url", "introspection_url")

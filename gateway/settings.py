@@ -122,6 +122,9 @@ class Settings(BaseSettings):
     http_tls_clients: Literal["required", "optional"] = Field(
         "optional", description="Must clients show a certificate over HTTP? Only with http_tls_ca."
     )
+    hsts_days: float = Field(
+        180.0, ge=0, description="Days for which browsers that came by https keep to it (HSTS); 0: they are not told."
+    )
     aet: str = Field("GANTRY", min_length=1, max_length=16, description="AE title of this gateway.")
     objects: str = Field("", description="Object store: file:///folder or s3://bucket/prefix; empty: DATA/objects.")
     index: str = Field("", description="Index: sqlite:////file or postgresql://user@host/name; empty: DATA/index.db.")

@@ -105,6 +105,19 @@ class SignIn:
         limited = bool(of_scopes(granted, claims).granted) or not self._ruled
         return Who(known.name, subject=known.subject, claims=claims, scopes=granted if limited else None)
 
+    def sign_out_address(self, back: str) -> str:
+        """Where the browser is sent to sign out of the provider too, and from there `back` (OpenID Connect RP-Initiated
+        Logout 1.0); "" when that is off, or the provider has no such place, or does not answer.
+        """
+        if not self._oidc.sign_out_at_provider:
+            return ""
+        try:
+            url = self._endpoint("end_session_endpoint")
+        except Unavailable:
+            return ""
+        asked = {"client_id": self._oidc.client_id, "post_logout_redirect_uri": back}
+        return f"{url}{'&' if '?' in url else '?'}{urlencode(asked)}"
+
     def _identity(self, token: object, flow: Flow) -> dict[str, Any]:
         """The claims of the ID token (OpenID Connect Core 3.1.3.7). Raises Unauthenticated, Unavailable."""
         if not isinstance(token, str):

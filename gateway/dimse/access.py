@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gateway.authentication import Authentication
-from gateway.errors import Unauthenticated, Unavailable
+from gateway.errors import TooOften, Unauthenticated, Unavailable
+from gateway.limiter import Guesses
 from gateway.logs import get_logger
 from gateway.policy import Policy, Who
 from gateway.rights import EVERYTHING, Rights
@@ -17,14 +18,22 @@ class Access:
 
     def __init__(self, settings: Settings, authentication: Authentication) -> None:
         self._authentication = authentication
+        self._guesses = Guesses(settings.failed_sign_ins)
         self._policy = Policy(settings.roles)
         self._limits = {peer.aet: Rights.to(peer.may) for peer in settings.peers if peer.may is not None}
 
-    def user(self, secret: bytes | None) -> Who | None:
-        """Who proves an identity with a passcode or a JSON Web Token; None: nobody whom we know."""
+    def user(self, secret: bytes | None, address: str, aet: str) -> Who | None:
+        """Who proves an identity with a passcode or a JSON Web Token; None: nobody whom we know.
+
+        After too many wrong ones under this AE title from this address they are not looked at: raises TooOften (S-79).
+        """
+        if early := self._guesses.wait(address, aet):
+            raise TooOften(early, "too many wrong user identities")
         try:
             return self._authentication.verify(secret) if secret else None
         except Unauthenticated:
+            self._guesses.wrong_for(address, aet)
+            self._guesses.wrong_from(address)
             return None
         except Unavailable as error:  # no answer is no proof
             log.warning("identity_not_verified", reason=error.reason)

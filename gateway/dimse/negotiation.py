@@ -37,6 +37,7 @@ from gateway.dimse.access import Access
 from gateway.dimse.classes import SERVED
 from gateway.dimse.provider import TRANSFER
 from gateway.dimse.requests import Proposed
+from gateway.errors import TooOften
 from gateway.tls import Names, fits
 
 if TYPE_CHECKING:
@@ -231,7 +232,11 @@ class Negotiation(ACSE):
             return None
         secret = {PASSCODE: asked.secondary_field, WEB_TOKEN: asked.primary_field}.get(asked.user_identity_type or 0)
         access = self._acceptor.policy.access
-        self._acceptor.user = access.user(secret) if access is not None else None
+        place = (self.requestor.address or "", self.requestor.ae_title)
+        try:
+            self._acceptor.user = access.user(secret, *place) if access is not None else None
+        except TooOften:
+            return CONGESTED
         if self._acceptor.user is None:
             return IDENTITY_REFUSED
         if asked.positive_response_requested:

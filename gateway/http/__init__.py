@@ -35,11 +35,14 @@ def middleware(app: ASGIApp, settings: Settings, authentication: Authentication,
         Policy(settings.roles),
         basic=settings.basic_auth,
         public_url=settings.public_url,
+        provided=settings.oidc is not None,
         failed_sign_ins=settings.failed_sign_ins,
         request_rate=settings.request_rate,
     )
     asked: ASGIApp = known if audit is None else Audited(known, audit)
-    return Observe(CrossOrigin(Guard(Forwarded(asked, settings.proxy_networks)), settings.cors_origins))
+    return Observe(
+        CrossOrigin(Guard(Forwarded(asked, settings.proxy_networks), settings.hsts_days), settings.cors_origins)
+    )
 
 
 class _AsApplication:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from math import ceil
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -79,6 +80,7 @@ TABLE: dict[type[Exception], Row] = {
     errors.NotRenderable: Row(406, "not_renderable"),
     errors.Damaged: Row(500, "damaged", _DAMAGED),
     errors.TooSlow: Row(503, "too_slow", _SLOW),
+    errors.TooOften: Row(429, "too_many_requests"),
     errors.Unavailable: Row(503, "unavailable", _DOWN),
     stored.ObjectStoreError: Row(500, "processing_failure", _INSIDE),
     stored.ObjectMissing: Row(500, "damaged", _DAMAGED),
@@ -150,6 +152,8 @@ def problem(error: Exception, request_id: str = "") -> Problem:
     found = row(type(error))
     detail = str(error) if found.shown is None else found.shown
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if found.status == 503 else {}
+    if isinstance(error, errors.TooOften):  # RFC 6585 4
+        headers = {"Retry-After": str(max(ceil(error.seconds), 1))}
     return Problem(found.status, found.reason, detail, headers, _members(error), request_id)
 
 

@@ -13,16 +13,25 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.http.failures import problem
 from gateway.logs import get_logger
 
-_SAFETY = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
+DAY = 86_400
+_SAFETY: tuple[tuple[bytes, bytes], ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
 
 log = get_logger("gateway.http")
 
 
 class Guard:
-    """Answers errors with problem bodies, and gives every response its plain safety headers."""
+    """Answers errors with problem bodies, and gives every response its plain safety headers.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Browsers that came by https keep to it for `hsts_days` (RFC 6797; 0: as before).
+    """
+
+    def __init__(self, app: ASGIApp, hsts_days: float = 0.0) -> None:
         self.app = app
+        seconds = b"max-age=%d" % (hsts_days * DAY)
+        self._by_tls = (*_SAFETY, (b"strict-transport-security", seconds)) if hsts_days else _SAFETY
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,7 +45,8 @@ class Guard:
                 started = True
                 message["headers"] = headers = list(message.get("headers", ()))
                 present = {name for name, _ in headers}
-                headers += [header for header in _SAFETY if header[0] not in present]
+                safety = self._by_tls if scope.get("scheme") == "https" else _SAFETY
+                headers += [header for header in safety if header[0] not in present]
             await send(message)
 
         try:

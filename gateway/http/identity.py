@@ -14,15 +14,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.authentication import Authentication
 from gateway.caller import Caller
-from gateway.errors import Unauthenticated
+from gateway.errors import TooOften, Unauthenticated
 from gateway.http import cookies
 from gateway.http.failures import Failure
-from gateway.http.limiter import Limiter, too_many
 from gateway.http.protocol import CERTIFICATE_KEY
+from gateway.limiter import Guesses, Limiter
 from gateway.policy import Policy, Who
 from gateway.rights import EVERYTHING, NOTHING
 
 REALM = "gantry"
+METADATA = "/.well-known/oauth-protected-resource"
+"""Where we say whose access tokens are taken (RFC 9728)."""
 OPEN_PATHS = frozenset(
     {
         "/",
@@ -35,10 +37,12 @@ OPEN_PATHS = frozenset(
         "/session",
         "/signin",
         "/signin/callback",
+        METADATA,
+        "/.well-known/oauth-authorization-server",
     }
 )
 """Answered without credentials: probes and the description of the API, which tell no data, the page itself, which
-asks for the token, and what it asks before that: who one is."""
+asks for the token, and what is asked before that: who one is, and who gives tokens."""
 OPEN_TO_POST = frozenset({"/signout"})
 OPEN_PREFIXES = ("/static/", "/viewer/")
 """Page assets: scripts, styles and pictures of the program, no data."""
@@ -49,12 +53,6 @@ LINK_ROOTS = ("/dicomweb", "/wado")
 
 CALLER_KEY = "gantry.caller"
 """Where the Caller of a request stands in its scope, once it is known."""
-
-
-WITHIN = 300.0
-"""Seconds in which failures to sign in are counted."""
-FROM_ONE_ADDRESS = 30
-"""How many times as many failures one address may have in all, under whatever names and with whatever tokens."""
 BURST = 5.0
 """Seconds for which a caller may be faster than the rate allows in the long run: a viewer opens a series at once."""
 
@@ -73,6 +71,7 @@ class Identity:
         *,
         basic: bool = False,
         public_url: str | None = None,
+        provided: bool = False,
         failed_sign_ins: int = 0,
         request_rate: float = 0.0,
     ) -> None:
@@ -82,9 +81,8 @@ class Identity:
         self._challenges = [f'Bearer realm="{REALM}"', *([f'Basic realm="{REALM}", charset="UTF-8"'] if basic else [])]
         self._basic = basic
         self._public_url = public_url
-        self._guesses = Limiter(failed_sign_ins / WITHIN, failed_sign_ins) if failed_sign_ins else None
-        spread = failed_sign_ins * FROM_ONE_ADDRESS
-        self._spread = Limiter(spread / WITHIN, spread) if failed_sign_ins else None
+        self._provided = provided
+        self._guesses = Guesses(failed_sign_ins)
         self._pace = Limiter(request_rate, max(request_rate * BURST, 1.0)) if request_rate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,37 +115,35 @@ class Identity:
         except Unauthenticated as error:
             self._failed(address)
             if not _is_open(scope):
-                raise self._unauthorized(str(error), wrong=True) from error
+                raise self._unauthorized(scope, str(error), wrong=True) from error
             who = None
         if who is None and not _is_open(scope):
-            raise self._unauthorized("Credentials are needed: Authorization: Bearer TOKEN.", wrong=False)
+            raise self._unauthorized(scope, "Credentials are needed: Authorization: Bearer TOKEN.", wrong=False)
         rights = NOTHING if who is None else self._policy.rights(who)
         scope[CALLER_KEY] = Caller("anonymous" if who is None else who.name, "web", address, request_id, rights)
 
     def _keep_pace(self, scope: Scope) -> None:
-        """Raises Failure 429 for who asks more often than a caller may; what is open is not counted."""
+        """Raises TooOften for who asks more often than a caller may; what is open is not counted."""
         if self._pace is None or _is_open(scope):
             return
         caller = caller_of(scope)
         early = self._pace.add(caller.name, caller.address if caller.name == "anonymous" else "")
         if early:
-            raise too_many(early, "These credentials are used too often; try again in a moment.")
+            raise TooOften(early, "These credentials are used too often; try again in a moment.")
 
     def _failed(self, address: str) -> None:
-        """Count credentials that were wrong. Raises Failure 429 when there were too many."""
-        if self._spread is not None and (early := self._spread.add(address)):
-            raise too_many(early, "Too many wrong credentials came from this address.")
+        """Count credentials that were wrong. Raises TooOften when there were too many."""
+        if early := self._guesses.wrong_from(address):
+            raise TooOften(early, "Too many wrong credentials came from this address.")
 
     async def _password(self, address: str, name: str, password: str) -> Who:
-        """Who signs in with it; not looked at after too many wrong ones. Raises Unauthenticated, Failure 429."""
-        for limiter, key in ((self._guesses, (address, name)), (self._spread, (address,))):
-            if limiter is not None and (early := limiter.wait(*key)):
-                raise too_many(early, "Too many wrong passwords; try again later.")
+        """Who signs in with it; not looked at after too many wrong ones. Raises Unauthenticated, TooOften."""
+        if early := self._guesses.wait(address, name):
+            raise TooOften(early, "Too many wrong passwords; try again later.")
         try:
             return await run_in_threadpool(self._authentication.verify_password, name, password)
         except Unauthenticated:
-            if self._guesses is not None:
-                self._guesses.add(address, name)
+            self._guesses.wrong_for(address, name)
             raise
 
     async def _who(self, scope: Scope, presented: str) -> Who | None:
@@ -186,10 +182,14 @@ class Identity:
         scope[SESSION_KEY] = True
         return who
 
-    def _unauthorized(self, detail: str, *, wrong: bool) -> Failure:
+    def _unauthorized(self, scope: Scope, detail: str, *, wrong: bool) -> Failure:
         challenges = list(self._challenges)
         if wrong:
             challenges[0] += ', error="invalid_token", error_description="The token is not valid here"'
+        if self._provided:  # RFC 9728 5.1
+            root = self._public_url or f"{scope.get('scheme', 'http')}://{Headers(scope=scope).get('host', '')}"
+            if '"' not in root:
+                challenges[0] += f', resource_metadata="{root.rstrip("/")}{METADATA}"'
         return Failure(401, "unauthorized", detail, headers={"WWW-Authenticate": ", ".join(challenges)})
 
 

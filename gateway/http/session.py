@@ -36,7 +36,14 @@ HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 _WHO = Operation("GET", "session", "Who asks, and what they may do; wrong credentials are none.", (JSON,), needs=None)
 _IN = Operation("GET", "signin", "Sign in with the OpenID provider.", statuses=(303, 404), needs=None)
 _BACK = Operation("GET", "signin.callback", "Where the provider sends the browser.", statuses=(303, 404), needs=None)
-_OUT = Operation("POST", "signout", "End the session.", statuses=(204, 403), needs=None)
+_OUT = Operation(
+    "POST",
+    "signout",
+    "End the session; `provider` is where to go to sign out there too, or empty.",
+    (JSON,),
+    statuses=(200, 403),
+    needs=None,
+)
 
 SERVICE = Service(
     "",
@@ -91,11 +98,16 @@ def routes(settings: Settings, authentication: Authentication, audit: Audit | No
         return response
 
     async def leave(request: Request) -> Response:
-        secure = cookies.root_of(request, settings.public_url).startswith("https:")
+        root = cookies.root_of(request, settings.public_url)
+        secure = root.startswith("https:")
         secret = cookies.shown(request.scope, cookies.SESSION, secure=secure)
+        provider = ""
         if in_session(request.scope) and await run_in_threadpool(authentication.close_session, secret):
             note(request, "logout", SUCCESS, caller_of(request.scope).name)
-        response = Response(status_code=204, headers=HEADERS)
+            if sign_in is not None:
+                provider = await run_in_threadpool(sign_in.sign_out_address, root + "/")
+        response = json_answer({"provider": provider})
+        response.headers.update(HEADERS)
         cookies.put(response, cookies.SESSION, "", 0, secure=secure)
         return response
 

@@ -53,7 +53,9 @@ def address(gateway: GatewayProcess) -> tuple[str, int]:
 def test_the_web_is_spoken_with_tls_and_a_new_certificate_is_taken_into_use(
     start_gateway: StartGateway, authority: Authority, tmp_path: Path
 ) -> None:
-    """S-88, F-70: TLS 1.2 at least; no plain HTTP; a broken file changes nothing; commands find their way."""
+    """S-88, F-70: TLS 1.2 at least; no plain HTTP, which browsers are told (HSTS); a broken file changes nothing;
+    commands find their way.
+    """
     first, second = authority.issue("first"), authority.issue("second")
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     shutil.copy(first.certificate, certificate)
@@ -64,7 +66,9 @@ def test_the_web_is_spoken_with_tls_and_a_new_certificate_is_taken_into_use(
     context = trusting(authority)
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with httpx.Client(base_url=gateway.http_url, verify=context, headers=headers) as client:
-        assert client.get("/dicomweb/studies").status_code == 204
+        answer = client.get("/dicomweb/studies")
+        assert (answer.status_code, answer.headers["strict-transport-security"]) == (204, "max-age=15552000")
+        assert "strict-transport-security" in client.get("/nowhere").headers
         before = shown(gateway, context)
         assert before == ssl.PEM_cert_to_DER_cert(first.certificate.read_text())
         certificate.write_text("nonsense")

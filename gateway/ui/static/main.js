@@ -59,9 +59,10 @@ if (document.body.dataset.signIn && !token()) {
   });
 }
 out.addEventListener("click", async () => {
-  if (!token()) await endSession();
+  const provider = token() ? "" : await endSession();
   leave();
-  location.reload();
+  if (provider) location.assign(provider);
+  else location.reload();
 });
 document.body.classList.toggle("guest", guestOf() !== "");
 if (!guestOf()) {

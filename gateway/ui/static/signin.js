@@ -29,9 +29,11 @@ export function comeBack() {
   sessionStorage.removeItem(PLACE);
 }
 
-/** Ends the session of a cookie, where there is one. */
+/** Ends the session of a cookie, where there is one; where to go to sign out of the provider too, or "". */
 export async function endSession() {
-  if (document.body.dataset.signIn) await fetch("signout", { method: "POST" }).catch(() => null);
+  if (!document.body.dataset.signIn) return "";
+  const answer = await fetch("signout", { method: "POST" }).catch(() => null);
+  return answer?.ok ? ((await answer.json()).provider ?? "") : "";
 }
 
 /** Keeps a token for this tab. */

@@ -13,7 +13,7 @@ const provider = new Provider(issuer, {
   clients: [
     { ...program, client_id: "modality", client_secret: "modality-secret", scope: scopes.join(" ") },
     { ...program, client_id: "viewer", client_secret: "viewer-secret", scope: "dicom.search dicom.read" },
-    { client_id: "page", client_secret: "page-secret", redirect_uris: [back], grant_types: ["authorization_code"], response_types: ["code"] },
+    { client_id: "page", client_secret: "page-secret", redirect_uris: [back], post_logout_redirect_uris: [new URL("/", back).href], grant_types: ["authorization_code"], response_types: ["code"] },
   ],
   findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id, groups: id === "radiologist" ? ["radiology"] : ["others"] }) }),
   claims: { openid: ["sub"], profile: ["groups"] },

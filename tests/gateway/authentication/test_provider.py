@@ -40,9 +40,19 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def test_scopes_of_a_real_provider_are_what_a_program_may_do(issuer: str, gateway: GatewayProcess) -> None:
-    """AUTHZ-01, IHE-07: a modality stores and deletes, a viewer searches and reads, by what was granted."""
+    """AUTHZ-01, IHE-07: a client finds the provider by the challenge (RFC 9728, RFC 8414);
+    a modality stores and deletes, a viewer searches and reads, by what was granted.
+    """
     ds = ct_slice("provided")
     studies = f"{gateway.dicomweb_url}/studies"
+    challenge = httpx.get(studies).headers["www-authenticate"]
+    metadata = f"{gateway.http_url}/.well-known/oauth-protected-resource"
+    assert challenge == f'Bearer realm="gantry", resource_metadata="{metadata}"'
+    told = httpx.get(metadata).json()
+    assert (told["resource"], told["authorization_servers"]) == (gateway.http_url, [issuer])
+    assert "dicom.read" in told["scopes_supported"]
+    found = httpx.get(f"{gateway.http_url}/.well-known/oauth-authorization-server", follow_redirects=True).json()
+    assert (found["issuer"], found["token_endpoint"]) == (issuer, f"{issuer}/token")
     modality, viewer = (
         bearer(access_token(issuer, "modality", EVERYTHING)),
         access_token(issuer, "viewer", "dicom.search"),

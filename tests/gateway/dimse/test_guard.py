@@ -85,6 +85,19 @@ def test_a_user_identity_is_verified_or_refused(open_door: OpenDoor, sub_item: b
     assert not any(secret in text for secret in ("dr.who", "guessed", TOKEN, "kerberos", "saml", "head.body"))
 
 
+def test_guessing_identities_ends_for_who_guesses(open_door: OpenDoor) -> None:
+    """S-79: RJ 2,3,1, temporary congestion, once there were too many; then the right one is not looked at either, or
+    guessing would go on. Another AE title is not locked out.
+    """
+    door = open_door(token=TOKEN, failed_sign_ins=3)
+    wrong, right = identity(2, b"dr.who", b"guessed-passcode"), identity(2, b"dr.who", TOKEN.encode())
+    assert [answer(door, wrong)[1] for _ in range(3)] == [b"\0\2\2\1"] * 3
+    assert answer(door, wrong)[1] == answer(door, right)[1] == b"\0\2\3\1"
+    with door.wire() as wire:
+        wire.send(ASSOCIATE_RQ, associate_request([ECHO], user_items=right, calling=b"OTHER"))
+        assert wire.receive()[0] == ASSOCIATE_AC
+
+
 def test_without_a_token_no_identity_can_be_right(open_door: OpenDoor) -> None:
     """S-16: an empty passcode is not the absent token."""
     assert answer(open_door(), identity(2, b"dr.who", b""))[0] == ASSOCIATE_RJ

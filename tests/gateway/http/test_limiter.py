@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from gateway.http.limiter import MOST, Limiter
+from gateway.limiter import MOST, Limiter
 from tests.parts.fix_gateway import StartGateway
 from tests.parts.gateway import GatewayProcess
 

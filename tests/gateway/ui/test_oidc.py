@@ -128,7 +128,10 @@ def test_people_sign_in_see_what_roles_give_them_and_sign_out(gateway: GatewayPr
     assert httpx.get(f"{study}/metadata", headers=as_token).status_code == 401
 
     window.get_by_role("button", name="Sign out").click()
+    window.get_by_role("button", name="Yes, sign me out").click()  # the provider asks for itself
     expect(window.get_by_role("dialog", name="Sign in to Gantry")).to_be_visible()
+    window.get_by_role("link", name="Sign in with your organisation").click()
+    expect(window.locator("input[name=login]")).to_be_visible()  # it does not remember who it was
     assert httpx.get(f"{study}/metadata", headers=cookies).status_code == 401
     assert events(gateway, "logout")[0]["outcome"] == "success"
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from math import ceil
-
-from gateway.http.failures import Failure
 
 MOST = 10_000
 """Buckets that are kept; the one that was not used for longest goes first."""
@@ -46,6 +43,33 @@ class Limiter:
         return max(level + 1.0 - self._burst, 0.0) / self._rate
 
 
-def too_many(seconds: float, detail: str) -> Failure:
-    """429 with the whole seconds after which to try again (RFC 6585 4)."""
-    return Failure(429, "too_many_requests", detail, headers={"Retry-After": str(max(ceil(seconds), 1))})
+WITHIN = 300.0
+"""Seconds in which failures to prove who one is are counted."""
+FROM_ONE_ADDRESS = 30
+"""How many times as many failures one address may have in all, under whatever names and with whatever secrets."""
+
+
+class Guesses:
+    """Wrong secrets at one door: `most` for one name from one address in `WITHIN` seconds, and `FROM_ONE_ADDRESS` times
+    as many from one address. 0: any number.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._named = Limiter(most / WITHIN, most) if most else None
+        spread = most * FROM_ONE_ADDRESS
+        self._spread = Limiter(spread / WITHIN, spread) if most else None
+
+    def wait(self, address: str, name: str) -> float:
+        """Seconds until a secret for this name is looked at again; 0: now."""
+        if self._named is None or self._spread is None:
+            return 0.0
+        return max(self._named.wait(address, name), self._spread.wait(address))
+
+    def wrong_for(self, address: str, name: str) -> None:
+        """Count a wrong secret for this name."""
+        if self._named is not None:
+            self._named.add(address, name)
+
+    def wrong_from(self, address: str) -> float:
+        """Count a wrong secret of any kind. Seconds by which the address is too early with it; 0: it is in time."""
+        return 0.0 if self._spread is None else self._spread.add(address)
