@@ -60,7 +60,7 @@ from gateway.warming import Warmer
 from gateway.webhooks import Deliverer, WebhookFeed
 from gateway.workers import Workers
 from storage import Archive, open_archive
-from storage.errors import RebuildPending, StorageError
+from storage.errors import IndexBehind, RebuildPending, StorageError
 from storage.tasks import Task
 
 log = get_logger("app")
@@ -73,6 +73,8 @@ OWN = (
 
 COLLECT_EVERY = 60.0
 SWEEP_EVERY = 24 * 3600.0
+MARK_SECONDS = 3.0
+"""Seconds that the last mark may take, when the gateway stops."""
 CREDENTIALS_KEPT = 90 * SWEEP_EVERY
 """Seconds for which credentials that ended are still listed."""
 WARM_AFTER = 3.0
@@ -194,6 +196,8 @@ class Gateway:
         self._sockets = sockets
         self._seat = seat
         self._leads = seat is None or seat.number == 0
+        self._marked: bool | None = None
+        """Was the index older than the objects, when that was looked at last?"""
         self._stopping = threading.Event()
         self._local = local or new_secret()
         self._authentication = Authentication(settings, archive, self._local)
@@ -267,6 +271,8 @@ class Gateway:
             warmer.cancel()
             if self._leads:
                 running.withdraw(self._settings.data)
+                if keeper.is_alive():
+                    keeper.join(MARK_SECONDS)
                 thumbnails.stop()
                 workers.stop(self._settings.grace)
                 bundler.stop(self._settings.grace)
@@ -317,7 +323,7 @@ class Gateway:
         if self._audit is not None:
             checks.append(("audit", self._audit.check))
         routes: list[BaseRoute] = [
-            *health.routes(checks, partial=[("spool", self._archive.spool.check)], registry=metrics.registry()),
+            *health.routes(checks, partial=self._partial(), registry=metrics.registry()),
             Mount("/dicomweb", routes=dicomweb_routes(self._archive, self._settings)),
             *uri_routes(self._archive, self._settings),
             *queue.routes(self._archive, self._settings),
@@ -334,6 +340,10 @@ class Gateway:
         return http.middleware(
             Router(routes, redirect_slashes=False), self._settings, self._authentication, self._audit
         )
+
+    def _partial(self) -> list[health.Check]:
+        """What may fail while reads go on."""
+        return [("spool", self._archive.spool.check), ("history", self._archive.high_water.check)]
 
     def _page(self, dimse_port: int) -> list[BaseRoute]:
         sign_in = self._authentication.sign_in is not None
@@ -363,7 +373,9 @@ class Gateway:
     def _keep_house(self) -> None:
         """Remove what is due, from time to time; a failure is a line in the log and another try later."""
         swept = time.monotonic() - SWEEP_EVERY + 300.0  # not while clients wait for the first answers
+        self._mark_history()
         while not self._stopping.wait(COLLECT_EVERY):
+            self._mark_history()
             try:
                 describe_again(self._archive)
                 metrics.GARBAGE_COLLECTED.inc(self._archive.collect())
@@ -373,8 +385,28 @@ class Gateway:
                     self._archive.derived.tidy(self._settings.delete_delay)
                     self._archive.index.expire_credentials(time.time() - CREDENTIALS_KEPT)
                     swept = time.monotonic()
+            except IndexBehind:
+                swept = time.monotonic()
+                self._tell_behind()
             except (StorageError, GatewayError) as error:
                 log.warning("housekeeping", error=type(error).__name__)
+        self._mark_history()
+
+    def _mark_history(self) -> None:
+        """Note how far the index has come; say so where it is older than the objects (F-43)."""
+        starting_or_stopping = self._marked is None or self._stopping.is_set()
+        try:
+            behind = self._archive.high_water.advance(0.0 if starting_or_stopping else COLLECT_EVERY / 2)
+        except StorageError as error:
+            log.warning("history_unmarked", error=type(error).__name__)
+            return
+        if behind is not None and not self._marked:
+            self._tell_behind()
+        metrics.INDEX_BEHIND.set(0 if behind is None else 1)
+        self._marked = behind is not None
+
+    def _tell_behind(self) -> None:
+        log.error("index_behind", advice="the sweep waits: stop every gateway and run `gantry index reconcile`")
 
 
 def _decoding(settings: Settings) -> isolated.Limits:

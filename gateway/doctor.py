@@ -20,7 +20,9 @@ from gateway.errors import GatewayError
 from gateway.settings import BadSettings, Settings, check_exposure, split_address
 from gateway.tls import Files, ServerTls
 from storage import open_index, open_objects
-from storage.errors import IndexBusy, StorageError
+from storage.errors import IndexBehind, IndexBusy, ObjectStoreError, StorageError
+from storage.highwater import HighWater
+from storage.index import Index
 from storage.versions import new_version
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
@@ -159,13 +161,15 @@ def _index(settings: Settings) -> Iterator[Finding]:
         found = running.address(settings.data)
         if found is None:
             raise
-        running.ask(*found, "/queue")
+        history = running.ask(*found, "/readyz")["checks"].get("history", {})
         yield Finding("index", OK, f"in use by the gateway that runs at {found[0].partition('#')[0]}")
+        yield from _history(history.get("reason") == IndexBehind.reason)
         return
     try:
         facts = index.facts()
         waits = index.note("rebuild")
         studies, series, instances = index.count()
+        behind = _is_behind(settings, index)
     finally:
         index.close()
     words = ", ".join(f"{name} {value}" for name, value in facts.items() if name not in ("clock", "trouble"))
@@ -181,7 +185,27 @@ def _index(settings: Settings) -> Iterator[Finding]:
         )
     if facts.get("recovery") == "true":
         yield Finding("index", FAILURE, "this server is a standby", "name the primary")
+    yield from _history(behind)
     yield from _clock("index", facts.get("clock"))
+
+
+def _is_behind(settings: Settings, index: Index) -> bool:
+    """Is the index older than the objects? Objects that cannot be asked are another check's."""
+    try:
+        store = open_objects(settings.objects_url, endpoint=settings.s3_endpoint, region=settings.s3_region)
+        try:
+            water = HighWater(store, index)
+            return water.behind() is not None or water.is_older()
+        finally:
+            store.close()
+    except ObjectStoreError:
+        return False
+
+
+def _history(behind: bool) -> Iterator[Finding]:
+    if behind:
+        what = "the index is older than the stored objects: a backup was restored, or another server took over"
+        yield Finding("history", FAILURE, what, "stop every gateway and run `gantry index reconcile`")
 
 
 def _files(settings: Settings) -> Iterator[Finding]:

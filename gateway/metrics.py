@@ -77,4 +77,9 @@ SCRUBBED_BYTES = Counter("gantry_scrubbed_bytes", "Bytes of objects read again b
 AUDIT_EVENTS = Counter("gantry_audit_events", "Events written to the audit log.")
 AUDIT_LOST = Counter("gantry_audit_lost", "Events that could not be written to the audit log.")
 AUDIT_SENT = Counter("gantry_audit_sent", "Events told to an audit record repository, by kind.", ("kind",))
+INDEX_BEHIND = Gauge(
+    "gantry_index_behind",
+    "1 where the index is older than the stored objects, and has to be reconciled.",
+    multiprocess_mode="livemostrecent",
+)
 DAMAGED = Counter("gantry_integrity_errors", "Objects found missing or damaged.")

@@ -75,6 +75,7 @@ def rebuild(archive: Archive, progress: Callable[[int], None] = lambda objects: 
             archive.index.set_note(PENDING, f"after:{batch[-1][-1].key}")
             reached("G9")
             progress(sum(len(versions) for versions in batch))
+    archive.high_water.settle()
     archive.index.set_note(PENDING, None)
     return report
 

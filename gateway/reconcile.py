@@ -25,15 +25,19 @@ class Reconciled(Report):
     removed: int = 0
 
 
-def reconcile(archive: Archive, progress: Callable[[int], None] = lambda objects: None) -> Reconciled:
+def reconcile(
+    archive: Archive, progress: Callable[[int], None] = lambda objects: None, *, since: float | None = None
+) -> Reconciled:
     """Bring the index up to the objects; `progress` hears how many objects were looked at. Raises StorageError.
 
-    No store may go on meanwhile. Objects older than the index's last entry are left to the sweep: no acknowledged one
-    is among them.
+    No store may go on meanwhile. Objects older than the index are left to the sweep: no acknowledged one is among them.
+    The index is as old as its last entry; or where a gateway went on with it, as was noted when that began; or as old
+    as `since` says (seconds since the epoch).
     """
     index = archive.index
     last = index.changes(index.horizon() - 1, 1)
-    since = (last[-1].at if last else 0.0) - LEASE
+    noted = archive.high_water.look()
+    since = min(one for one in (last[-1].at if last else 0.0, noted, since) if one is not None) - LEASE
     tombs = archive.tombs()
     report = Reconciled(removed=_remove(archive, tombs, since))
     groups = archive.stored()
@@ -45,6 +49,7 @@ def reconcile(archive: Archive, progress: Callable[[int], None] = lambda objects
             if fresh:
                 report.add(adopt(archive, fresh, tombs, announce=True))
         progress(len(versions))
+    archive.high_water.settle()
     return report
 
 

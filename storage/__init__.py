@@ -88,9 +88,12 @@ def open_archive(
             _belong_together(store, found)
             receiving.clean()
         derived = Derived(spool.parent / "derived", derived_max_bytes, reserve=reserve)
-        return Archive(
+        archive = Archive(
             store, found, receiving, derived=derived, replace=replace, delete_delay=delete_delay, lease=lease
         )
+        if not beside:
+            archive.high_water.look()
+        return archive
     except BaseException:
         if found is not None:
             found.close()

@@ -28,12 +28,14 @@ from storage.crashpoints import reached
 from storage.derived import Derived
 from storage.errors import (
     DuplicateConflict,
+    IndexBehind,
     IndexUnavailable,
     ObjectDamaged,
     ObjectMissing,
     ObjectStoreBroken,
     StorageError,
 )
+from storage.highwater import HighWater
 from storage.index import Added, Garbage, Index
 from storage.objects import ObjectInfo, ObjectStore
 from storage.query import Query, Within
@@ -45,6 +47,8 @@ TOMBS = "tomb/"
 DAY = 86400.0
 DERIVED_BYTES = 4 << 30
 LEASE = DAY / 2
+MOST_ORPHANS = 100
+"""Objects without a row that a sweep takes for the rests of crashes. More look like stores that the index forgot."""
 ATTEMPTS = 20
 """How often what others change at the same moment is looked at again."""
 _ASIDE = "aside:"
@@ -75,6 +79,7 @@ class Archive:
         self.objects = objects
         self.index = index
         self.spool = spool
+        self.high_water = HighWater(objects, index)
         self.derived = derived or Derived(spool.folder.parent / "derived", DERIVED_BYTES, reserve=spool.reserve)
         self._replace = replace
         self._delete_delay = delete_delay
@@ -314,10 +319,16 @@ class Archive:
                 self.objects.delete(one.tomb)
         return len(waste)
 
-    def sweep(self, now: float | None = None, *, grace: float = DAY) -> int:
-        """Remove orphans: objects older than `grace` seconds that were seen unnamed twice, `grace` apart."""
+    def sweep(self, now: float | None = None, *, grace: float = DAY, most: int | None = MOST_ORPHANS) -> int:
+        """Remove orphans: objects older than `grace` seconds that were seen unnamed twice, `grace` apart.
+
+        Removes nothing and raises IndexBehind where the index is older than the objects, or more than `most` would go:
+        then a human has to say, by a reconcile, that nothing of it was acknowledged.
+        """
         now = time.time() if now is None else now
-        removed = 0
+        if (since := self.high_water.look()) is not None:
+            raise IndexBehind(since)
+        doomed: list[str] = []
         tombs = self._old_tombs(now - grace)
         there: set[str] = set()
         for infos in _batches(self.objects.keys(OBJECTS)):
@@ -329,13 +340,18 @@ class Archive:
                 if version in named or self.is_set_aside(old[version]):
                     continue
                 if self._is_orphan(old[version], now, grace):
-                    self.objects.delete(old[version])
-                    reached("G5")
-                    self.index.pardon(old[version])
-                    reached("G6")
-                    removed += 1
+                    doomed.append(old[version])
+        if most is not None and len(doomed) > most:
+            since = min(version_time(version_of(key)) for key in doomed)
+            self.high_water.doubt(since)
+            raise IndexBehind(since)
+        for key in doomed:
+            self.objects.delete(key)
+            reached("G5")
+            self.index.pardon(key)
+            reached("G6")
         self._sweep_tombs(tombs, there)
-        return removed
+        return len(doomed)
 
     def _is_orphan(self, key: str, now: float, grace: float) -> bool:
         first_seen = self.index.strike(key, now)

@@ -16,6 +16,7 @@ StorageError
  |    +-- IndexBusy            another process owns this index
  |    +-- IndexDamaged         its file is no longer a database
  |    +-- RebuildPending       the index does not know all stored objects
+ |    +-- IndexBehind          the index is older than the objects: a backup of it was restored
  |    +-- SchemaRefused        a migration cannot or may not run; names the step
  +-- DuplicateConflict         other bytes are stored under this SOP Instance UID
  +-- QueryRefused              a matching value that PS3.4 C.2.2.2 does not allow for its VR; names the key
@@ -108,6 +109,18 @@ class IndexDamaged(IndexStoreError):
 
 class RebuildPending(IndexStoreError):
     """The index has to be rebuilt before it may be served: it is empty, or half filled, over a store with objects."""
+
+
+class IndexBehind(IndexStoreError):
+    """The index lacks what was stored after `since` (seconds since the epoch): nothing may be swept until it is
+    reconciled. All else goes on.
+    """
+
+    reason = "index_behind"
+
+    def __init__(self, since: float) -> None:
+        super().__init__("the index is older than the stored objects; run `gantry index reconcile`")
+        self.since = since
 
 
 class SchemaRefused(IndexStoreError):

@@ -34,8 +34,17 @@ def index_rebuild(data: Data = None, objects: Objects = None, index: IndexUrl = 
 
 
 @index_app.command("reconcile")
-def index_reconcile(data: Data = None, objects: Objects = None, index: IndexUrl = None, config: Config = None) -> None:
-    """Take objects into the index that are newer than it is: after a backup of the index was restored."""
+def index_reconcile(
+    since: Annotated[
+        datetime | None, typer.Option(help="Of what was stored after this moment, where the index knows a later one.")
+    ] = None,
+    data: Data = None,
+    objects: Objects = None,
+    index: IndexUrl = None,
+    config: Config = None,
+) -> None:
+    """Take objects into the index that are newer than it is: after a backup of the index was restored, or another
+    server of the database took over."""
     from gateway.app import open_from
     from gateway.reconcile import reconcile
 
@@ -44,7 +53,8 @@ def index_reconcile(data: Data = None, objects: Objects = None, index: IndexUrl 
         try:
             with bar(MofNCompleteColumn()) as progress:
                 task = progress.add_task("Reading objects", total=None)
-                report = reconcile(archive, lambda count: progress.advance(task, count))
+                moment = None if since is None else since.timestamp()
+                report = reconcile(archive, lambda count: progress.advance(task, count), since=moment)
         finally:
             archive.close()
     output.print(f"{report.instances} instances adopted, {report.removed} removed that had been deleted or replaced")
@@ -73,6 +83,7 @@ def index_verify(
             with bar(MofNCompleteColumn()) as progress:
                 task = progress.add_task("Verifying", total=archive.index.count()[2])
                 found = verify(archive, deep=deep, lease=lease, advance=lambda count: progress.advance(task, count))
+            behind = archive.high_water.behind() is not None
         finally:
             archive.close()
     for damage in found.damaged:
@@ -81,10 +92,12 @@ def index_verify(
         errors.print(f"orphan: {key}", markup=False)
     for key in found.kept:
         errors.print(f"kept: {key}", markup=False)
+    if behind:
+        errors.print("the index is older than the stored objects: run `gantry index reconcile`", markup=False)
     output.print(
         f"{found.instances} instances, {len(found.damaged)} damaged, {len(found.orphans)} objects without a row"
     )
-    raise typer.Exit(0 if found.clean else 1)
+    raise typer.Exit(0 if found.clean and not behind else 1)
 
 
 @index_app.command("damaged")

@@ -239,6 +239,9 @@ class Index(Protocol):
         Returns the descriptors that they have to hold meanwhile. Raises IndexStoreError where only one process may.
         """
 
+    def timeline(self) -> int:
+        """Grows when another server takes over, or an earlier state is recovered; 0 where nothing tells."""
+
     def facts(self) -> Mapping[str, str]:
         """What there is to know of the database, for people.
 

@@ -73,6 +73,13 @@ class PostgresIndex(SqlIndex):
             Dialect(insert_new=_insert_new, glob=glob, translate=translate, limited=limited),
         )
 
+    def timeline(self) -> int:
+        """See `Index.timeline`. The first eight digits of the name of the log file that is written."""
+        asked = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END"
+        with self._reading() as connection:
+            name = connection.exec_driver_sql(asked).scalar_one()
+        return int(name[:8], 16) if name else 0
+
     def facts(self) -> Mapping[str, str]:
         """See `Index.facts`."""
         asked = {

@@ -94,6 +94,10 @@ class SqlIndex(Queue, Credentials, Health):
         """See `Index.share`."""
         return ()
 
+    def timeline(self) -> int:
+        """See `Index.timeline`."""
+        return 0
+
     def find(self, sop_uid: str) -> Located | None:
         """See `Index.find`."""
         with self._reading_session() as session:

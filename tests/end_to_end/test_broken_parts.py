@@ -35,7 +35,7 @@ def stored(doors: Doors) -> set[str]:
     return {one["SOPInstanceUID"] for one in doors.qido("/instances", limit=1000)}
 
 
-FINE = dict.fromkeys(("objects", "index", "stopping", "audit", "spool"), "ok")
+FINE = dict.fromkeys(("objects", "index", "stopping", "audit", "spool", "history"), "ok")
 """The checks of `/readyz` when nothing is wrong."""
 
 

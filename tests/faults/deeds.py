@@ -66,6 +66,16 @@ def collect(place: dict[str, Any], later: float = 1e6) -> None:
         print(archive.collect(time.time() + later, 1000), flush=True)
 
 
+def sweep_days(place: dict[str, Any], days: int) -> None:
+    """The sweeps of so many days; prints how many objects went, or the name of the error."""
+    with opened(place) as archive:
+        for day in range(1, days + 1):
+            try:
+                print(archive.sweep(time.time() + day * 86_401.0), flush=True)
+            except StorageError as error:
+                print(type(error).__name__, flush=True)
+
+
 def sweep_all(place: dict[str, Any]) -> None:
     """Remove orphans and garbage."""
     with opened(place) as archive:

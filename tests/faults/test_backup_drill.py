@@ -9,11 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.end_to_end.doors import Doors
 from tests.end_to_end.test_lifecycle import gantry
 from tests.faults.conftest import Yard
+from tests.faults.test_overload import until
 from tests.parts.debian import find
 from tests.parts.gateway import GatewayProcess
 from tests.parts.ledger import Ledger, Piece, alive, by_c_store, by_stow, make_piece, quiet, verify
@@ -75,7 +77,10 @@ def send(ledger: Ledger, gateway: GatewayProcess, pieces: list[Piece]) -> None:
 def test_an_index_of_yesterday_is_brought_up_to_date(
     yard: Yard, ledger: Ledger, request: pytest.FixtureRequest
 ) -> None:
-    """F-43, F-38, L1: stored and deleted since the backup; RPO 0 for what was acknowledged, and the RTO is measured."""
+    """F-43, L1: stored and deleted since the backup; RPO 0 for what was acknowledged, and the RTO is measured.
+
+    A gateway that somebody starts on it too early says so, and sweeps nothing.
+    """
     for command in ("gantry index reconcile", "gantry index verify"):
         assert command in commands("Backup and restore")
     count = size(20, 2000)
@@ -85,6 +90,8 @@ def test_an_index_of_yesterday_is_brought_up_to_date(
     url = str(yard.place()["index"])
     backup = yard.folder / "backup"
     back_up_index(url, backup)
+    assert gateway.stop() == 0
+    gateway = yard.gateway()
 
     after = [make_piece("drill after", number) for number in range(count)]
     send(ledger, gateway, after)
@@ -97,7 +104,6 @@ def test_an_index_of_yesterday_is_brought_up_to_date(
     gateway.kill()
 
     # the disaster: the index is gone, and with it all since the backup
-    started = time.monotonic()
     environment = dict(yard.settings)
     data = yard.folder / "data"
     if url.startswith("sqlite"):
@@ -110,6 +116,23 @@ def test_an_index_of_yesterday_is_brought_up_to_date(
         done = subprocess.run(restore, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
     arguments = ("--data", data)
+    own = {name: value for name, value in environment.items() if name.startswith("GANTRY_")}
+    early = yard.gateway(**own)
+    until(lambda: "index_behind" in {event["event"] for event in early.events()})
+    ready = httpx.get(f"{early.http_url}/readyz", timeout=20)
+    assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
+    assert ready.json()["checks"]["history"] == {"status": "failing", "reason": "index_behind"}
+    until(lambda: "gantry_index_behind 1.0" in httpx.get(f"{early.http_url}/metrics", timeout=20).text)
+    said = gantry("doctor", *arguments, environment=environment)
+    assert said.returncode == 1
+    assert "`gantry index reconcile`" in said.stdout + said.stderr
+    send(ledger, early, [make_piece("drill early", number) for number in range(2)])
+    quiet(early)
+    assert early.stop() == 0
+    yard.settings = {**yard.settings, **own}
+    assert yard.deed("sweep_days", yard.place(), 3) == (0, "IndexBehind\n" * 3)
+
+    started = time.monotonic()
     told = gantry("index", "reconcile", *arguments, environment=environment)
     assert (told.returncode, told.stdout) == (
         0,
@@ -117,7 +140,7 @@ def test_an_index_of_yesterday_is_brought_up_to_date(
     )
     clean = gantry("index", "verify", "--deep", *arguments, environment=environment)
     assert clean.returncode == 0, clean.stdout + clean.stderr
-    again = yard.gateway(**{name: value for name, value in environment.items() if name.startswith("GANTRY_")})
+    again = yard.gateway()
     took = round(time.monotonic() - started, 1)
     record("drill: index restored, reconciled, verified, serving", instances=2 * count, seconds=took)
     verify(ledger, again)
@@ -126,7 +149,11 @@ def test_an_index_of_yesterday_is_brought_up_to_date(
             path = f"/studies/{piece.study_uid}/series/{piece.series_uid}/instances/{piece.sop_uid}"
             assert doors.get(path).status_code in (404, 410)
     alive(ledger, again, "drill")
+    assert httpx.get(f"{again.http_url}/readyz", timeout=20).json()["checks"]["history"]["status"] == "ok"
     quiet(again)
+    assert again.stop() == 0
+    code, swept = yard.deed("sweep_days", yard.place(), 3)
+    assert (code, swept.split()) == (0, ["0", "0", "0"])
 
 
 def test_objects_of_yesterday_are_completed_by_sending_again(yard: Yard, ledger: Ledger) -> None:

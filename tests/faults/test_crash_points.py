@@ -6,7 +6,7 @@ import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 
 import httpx
 import pytest
@@ -79,7 +79,8 @@ def test_what_was_acknowledged_survives_a_crash_at_every_point_of_a_store(
         sent_again=again,
         lost=0,
         wedged=0,
-        restart_to_ready_s=f"{median(ready[1:]):.2f} in the middle, {max(ready[1:]):.2f} at most",
+        restart_to_ready_s=f"{median(ready[1:]):.2f} in the middle, {quantiles(ready[1:], n=100)[98]:.2f} at the 99th "
+        f"percentile, {max(ready[1:]):.2f} at most",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from storage.archive import Archive
 from storage.errors import ObjectDamaged
 from storage.reader import open_reader
 from storage.records import Located
+from storage.versions import new_version
 from tests.gateway.stored import CALLER, put, put_bytes
 from tests.gateway.test_rebuild import rows
 from tests.parts.datasets import ct_slice, part10_bytes, series_of
@@ -277,6 +279,20 @@ def test_reconcile_brings_an_old_index_up_to_its_objects(archive: Archive) -> No
     assert verify(archive, deep=True, lease=0).clean
     again = reconcile(archive)
     assert (again.instances, again.removed) == (0, 0)
+
+
+def test_reconcile_reaches_back_to_where_the_index_was_when_it_went_on(archive: Archive) -> None:
+    """F-43, F-38: an old index with which a gateway took more before anybody noticed; or as far back as one says."""
+    forgotten = [archive.key(f"1.2.{number}", new_version(time.time() - 90_000 * number)) for number in (1, 2)]
+    for number, key in enumerate(forgotten, 1):
+        archive.objects.put_bytes(key, part10_bytes(ct_slice("forgotten", number=number)))
+    put(archive, ct_slice(number=1))
+    assert reconcile(archive).instances == 0  # its last entry is of now
+    archive.high_water.doubt(time.time() - 100_000)
+    assert reconcile(archive).instances == 1
+    archive.high_water.check()
+    assert reconcile(archive, since=time.time() - 200_000).instances == 1
+    assert verify(archive, deep=True, lease=0).clean
 
 
 def test_digests_lie_beside_the_object(archive: Archive) -> None:

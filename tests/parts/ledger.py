@@ -310,8 +310,8 @@ def check_archive(ledger: Ledger, archive: Archive, *, orphans: int | None = Non
 def sweep(archive: Archive) -> None:
     """Remove all that no row names, as if days had passed."""
     soon = time.time() + 100.0
-    archive.sweep(soon, grace=50.0)
-    archive.sweep(soon + 100.0, grace=50.0)
+    archive.sweep(soon, grace=50.0, most=None)
+    archive.sweep(soon + 100.0, grace=50.0, most=None)
     while archive.collect(soon + 1e7):
         soon += 1e4
 

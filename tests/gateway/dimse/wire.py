@@ -120,12 +120,13 @@ class Wire:
         self.socket.sendall(pdu(kind, body))
 
     def receive(self) -> tuple[int, bytes]:
-        """The next PDU; (0, b"") when the connection has ended."""
+        """The next PDU; (0, b"") when the connection has ended, also within it."""
         header = self._exactly(6)
         if len(header) < 6:
             return 0, b""
         kind, length = struct.unpack(">BxL", header)
-        return kind, self._exactly(length)
+        body = self._exactly(length)
+        return (kind, body) if len(body) == length else (0, b"")
 
     def status(self) -> int:
         """The Status of the next response, whose command set and data set come in one fragment each."""
