@@ -73,20 +73,20 @@ $(VENV)/test.stamp: $(INPUTS) | $(PY)
 serve: $(VENV)/serve.stamp
 	@exec $(VENV)/bin/gantry serve --data ./data $(ARGS)
 
-# Without the Debian packages, OHIF, axe-core, or the JavaScript clients, the tests that need them fail and say so; the others are
-# worth running all the same.
+# The checks need the cores, what the tests need from elsewhere needs the network: side by side.
 .PHONY: test
 test: $(VENV)/test.stamp
-	@$(PY) tests/parts/debian.py || true
-	@$(PY) -m tests.parts.ohif || true
-	@$(PY) -m tests.parts.axe || true
-	@$(PY) -m tests.parts.browser_clients || true
-	@$(PY) -m tests.parts.dimse_client || true
-	@$(PY) -m tests.parts.provider || true
-	@$(MAKE) --no-print-directory lint
-	@GANTRY_TESTS=all $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile $(ARGS) || { status=$$?; [ $$status = 1 ] || exit $$status; \
+	@$(MAKE) --no-print-directory -j2 lint parts
+	@GANTRY_TESTS=all $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) || { status=$$?; [ $$status = 1 ] || exit $$status; \
 	  echo "what failed is run once more, alone: only what fails again is wrong"; \
 	  GANTRY_TESTS=all $(PY) -m pytest --last-failed --last-failed-no-failures none $(ARGS); }
+
+# Without the Debian packages, OHIF, axe-core, or the JavaScript clients, the tests that need them fail and say so; the others are
+# worth running all the same.
+.PHONY: parts
+parts: $(VENV)/test.stamp
+	@$(PY) tests/parts/debian.py || true
+	@for part in ohif axe browser_clients dimse_client provider; do $(PY) -m tests.parts.$$part || true; done
 
 .PHONY: representations
 representations: $(VENV)/test.stamp

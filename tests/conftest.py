@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import settings
 
 pytest_plugins = ["tests.parts.fix_servers", "tests.parts.fix_gateway", "tests.parts.fix_browser"]
@@ -14,3 +15,11 @@ pytest_plugins = ["tests.parts.fix_servers", "tests.parts.fix_gateway", "tests.p
 settings.register_profile("the same", derandomize=True, database=None)
 settings.register_profile("others", print_blob=True)
 settings.load_profile("others" if os.environ.get("GANTRY_FUZZ") else "the same")
+
+LONG = ("tests/faults/", "tests/end_to_end/", "tests/clients/", "tests/gateway/ui/")
+"""Where one file can take a minute: they come first, so that none is left to one process when the others have ended."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first; otherwise as they were found."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
