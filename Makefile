@@ -23,6 +23,8 @@ ARGS ?=
 TEST_WORKERS ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The tests start some hundreds of processes: none of them should compile the sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Install the distribution from this folder with extras, as pinned, its build tool too; once more if a download failed.
 define install

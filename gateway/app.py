@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 
 import uvicorn
@@ -56,6 +55,7 @@ from gateway.thumbnails import Thumbnails
 from gateway.tls import WebTls
 from gateway.ui.routes import routes as ui_routes
 from gateway.uploads import Uploads
+from gateway.version import gantry_version
 from gateway.warming import Warmer
 from gateway.webhooks import Deliverer, WebhookFeed
 from gateway.workers import Workers
@@ -82,14 +82,6 @@ WARM_AFTER = 3.0
 FILES = 4096
 """Open files that everything but associations may need: waiting connections, web requests, index, objects."""
 FILES_PER_ASSOCIATION = 4
-
-
-def gantry_version() -> str:
-    """The version of the installed distribution."""
-    try:
-        return version("gantry")
-    except PackageNotFoundError:
-        return "0+unknown"
 
 
 def open_from(settings: Settings, *, beside: bool = False) -> Archive:

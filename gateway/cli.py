@@ -24,6 +24,7 @@ from gateway.commands.access import token_app, user_app
 from gateway.commands.audit import audit_app
 from gateway.commands.index import index_app
 from gateway.commands.viewer import viewer_app
+from gateway.version import gantry_version
 from storage.errors import IndexBusy
 
 app = typer.Typer(
@@ -49,8 +50,6 @@ def main() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from gateway.app import gantry_version
-
         output.print(f"gantry {gantry_version()}")
         raise typer.Exit
 
