@@ -140,6 +140,17 @@ def build_head(meta: FileMeta, source_aet: str = "") -> bytes:
     return bytes(128) + b"DICM" + _SHORT.pack(2, 0, b"UL", 4) + _LONG.pack(len(body)) + body
 
 
+def built_size(data: bytes | memoryview) -> int | None:
+    """The length of the head of `build_head` that `data` starts with; None when that is not told for certain.
+
+    Its group length can be believed, so that nothing of it has to be parsed to find the data set.
+    """
+    if bytes(data[: len(_BUILT)]) != _BUILT or len(data) < len(_BUILT) + 4:
+        return None
+    size = len(_BUILT) + 4 + int(_LONG.unpack_from(data, len(_BUILT))[0])
+    return size if size <= len(data) and _OURS in bytes(data[:size]) else None
+
+
 def _received(digest: str) -> bytes:
     """Private Information (PS3.10 Table 7.1-1): the digest that a rebuild of the index could not find otherwise."""
     if not digest:
@@ -163,6 +174,10 @@ def _element(number: int, vr: bytes, text: str, padding: bytes) -> bytes:
 
 def _text(value: bytes) -> str:
     return value.decode("ascii", "replace").strip(" \0")
+
+
+_BUILT = bytes(128) + b"DICM" + _SHORT.pack(2, 0, b"UL", 4)
+_OURS = _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID, b"\0")
 
 
 def _uid(value: bytes) -> str:

@@ -265,7 +265,7 @@ class Acceptor(Association):
         pdus = self.messages.command(command_set, context_id)
         if armed("P9"):
             half = len(pdus) // 2
-            self.provider.send_bytes(pdus[:half])
+            self.provider.send_pieces([pdus[:half]])
             reached("P9")
             pdus = pdus[half:]
         self.messages.send_encoded(pdus, context_id)

@@ -107,9 +107,9 @@ class Messages(DIMSEServiceProvider):
         """Bytes of a message that fit into one PDU."""
         return commands.room(self.maximum_pdu_size, MAX_PDU)
 
-    def send(self, data: bytes) -> None:
-        """Send encoded PDUs. Raises Unanswered."""
-        self._acceptor.provider.send_bytes(data)
+    def send(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Send encoded PDUs, in pieces. Raises Unanswered."""
+        self._acceptor.provider.send_pieces(pieces)
         if self._acceptor.provider.state != TRANSFER:
             raise Unanswered
 
@@ -170,12 +170,12 @@ class Messages(DIMSEServiceProvider):
 
     def send_bytes(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Send encoded PDUs, in pieces, in one write; nothing when the association has ended meanwhile."""
-        self._acceptor.provider.send_bytes(b"".join(pieces))
+        self._acceptor.provider.send_pieces(pieces)
 
     def send_encoded(self, command: bytes, context_id: int, data_set: bytes = b"") -> None:
         """Send a message of encoded `command` PDUs and the data set that follows, in one write."""
         pieces = commands.pdus(context_id, data_set, self.room) if data_set else ()
-        self._acceptor.provider.send_bytes(b"".join([command, *pieces]))
+        self._acceptor.provider.send_pieces([command, *pieces])
 
     def _encode(self, primitive: DimsePrimitiveType, context_id: int) -> list[P_DATA]:
         if primitive.MessageIDBeingRespondedTo is None:

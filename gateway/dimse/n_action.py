@@ -141,7 +141,7 @@ class CommitmentService(ServiceClass):
                 messages = self._acceptor.messages
                 command = report_request(1, all_committed=data[1])
                 pieces = commands.pdus(context_id, command, messages.room, command=True)
-                messages.send(b"".join(pieces + commands.pdus(context_id, data[0], messages.room)))
+                messages.send(pieces + commands.pdus(context_id, data[0], messages.room))
                 delivered = messages.response(1).status == statuses.SUCCESS
         except statuses.KNOWN_ERRORS as error:
             log.warning("commitment_waits", error=type(error).__name__)
@@ -172,7 +172,7 @@ class CommitmentService(ServiceClass):
         if comment := statuses.shorten(comment):
             values[commands.ERROR_COMMENT] = comment
         messages = self._acceptor.messages
-        messages.send(b"".join(commands.pdus(context_id, commands.encode(values), messages.room, command=True)))
+        messages.send(commands.pdus(context_id, commands.encode(values), messages.room, command=True))
 
 
 def _refusal(req: N_ACTION, context: PresentationContext) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import struct
+from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
@@ -103,12 +104,12 @@ class Provider(DULServiceProvider):
 
     def send_data(self, primitives: list[P_DATA]) -> None:
         """Send the P-DATA of one message in one write."""
-        self.send_bytes(b"".join(P_DATA_TF(primitive).encode() for primitive in primitives))
+        self.send_pieces([P_DATA_TF(primitive).encode() for primitive in primitives])
 
-    def send_bytes(self, pdus: bytes) -> None:
-        """Send encoded P-DATA-TF PDUs; nothing when the association has ended meanwhile."""
+    def send_pieces(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Send encoded P-DATA-TF PDUs, in pieces; nothing when the association has ended meanwhile."""
         if self.state in (TRANSFER, RELEASING):
-            self.connection.send(pdus)
+            self.connection.send_pieces(pieces)
         self.act()
 
     def refuse(self, reason: int) -> None:

@@ -33,6 +33,7 @@ from gateway.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSIO
 from gateway.dimse import commands
 from gateway.dimse.limits import MAX_PDU, Limits
 from gateway.dimse.requests import ProtocolError
+from gateway.dimse.transport import send_all
 from gateway.errors import GatewayError
 from gateway.logs import get_logger
 from gateway.settings import BadSettings, Peer, Settings
@@ -88,16 +89,21 @@ class Requestor:
         try:
             self._poll = select.poll()
             self._poll.register(self._socket, select.POLLIN)
-            self._write(_request(peer.aet, settings.aet, proposals, scp_of))
+            self.send([_request(peer.aet, settings.aet, proposals, scp_of)])
             until = monotonic() + limits.connect_seconds
             self._negotiated(*self._pdu(until, _NEGOTIATION_PDU), proposals)
         except BaseException:
             self.abort()
             raise
 
-    def send(self, data: bytes) -> None:
-        """Send encoded PDUs. Raises PeerFailure."""
-        self._write(data)
+    def send(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Send encoded PDUs, in pieces. Raises PeerFailure."""
+        try:
+            send_all(self._socket, pieces, self._limits.send_seconds)
+        except TimeoutError as error:
+            raise PeerFailure("too_slow") from error
+        except OSError as error:
+            raise PeerFailure("connection_lost") from error
 
     def response(self, message_id: int) -> commands.Response:
         """Wait for the response to a request. Raises PeerFailure."""
@@ -112,20 +118,20 @@ class Requestor:
     def request(self, context_id: int, command: bytes, data_set: bytes = b"") -> None:
         """Send a message. Raises PeerFailure."""
         pieces = commands.pdus(context_id, command, self.room, command=True)
-        self._write(b"".join(pieces + commands.pdus(context_id, data_set, self.room)))
+        self.send(pieces + commands.pdus(context_id, data_set, self.room))
 
     def release(self) -> None:
         """Release in order; whatever the peer makes of it, the connection is closed."""
         if not self._open:
             return
         with contextlib.suppress(PeerFailure):
-            self._write(A_RELEASE_RQ(A_RELEASE()).encode())
+            self.send([A_RELEASE_RQ(A_RELEASE()).encode()])
             until = monotonic() + _RELEASE_SECONDS
             while (kind := self._pdu(until, MAX_PDU)[0]) not in (_RELEASE_RP, _ABORT):
                 if kind == _RELEASE_RQ:  # both released at once
                     answer = A_RELEASE()
                     answer.result = "affirmative"
-                    self._write(A_RELEASE_RP(answer).encode())
+                    self.send([A_RELEASE_RP(answer).encode()])
         self._close()
 
     def abort(self) -> None:
@@ -248,15 +254,6 @@ class Requestor:
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():  # decrypted already
             return True
         return bool(self._poll.poll(seconds * 1000))
-
-    def _write(self, data: bytes) -> None:
-        try:
-            self._socket.settimeout(self._limits.send_seconds)
-            self._socket.sendall(data)
-        except TimeoutError as error:
-            raise PeerFailure("too_slow") from error
-        except OSError as error:
-            raise PeerFailure("connection_lost") from error
 
 
 def _connected(peer: Peer, settings: Settings, limits: Limits) -> socket.socket:

@@ -7,7 +7,7 @@ no object is ever held. While one instance is sent, the next ones are opened and
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from contextvars import copy_context
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Protocol, Self
 
-from gateway.dicom.part10 import parse_head
+from gateway.dicom.part10 import built_size, parse_head
 from gateway.dicom.uids import DEFLATED_LITTLE_ENDIAN, EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN
 from gateway.dimse import commands
 from gateway.errors import Damaged, GatewayError, NotAcceptable
@@ -35,7 +35,9 @@ AHEAD = 4
 """Instances that threads open ahead of the one being sent; at most 1 MiB of each is in memory."""
 
 SLOW = 0.005
-"""Seconds to open an instance that are worth a thread."""
+"""Seconds to open an instance that are worth a thread, when as many as SLOW_ONES in a row take them: one alone may have
+waited for the processor."""
+SLOW_ONES = 3
 
 _COMMON = (EXPLICIT_LITTLE_ENDIAN, IMPLICIT_LITTLE_ENDIAN, DEFLATED_LITTLE_ENDIAN)
 
@@ -47,8 +49,8 @@ class Channel(Protocol):
     def room(self) -> int:
         """Bytes of a message that fit into one PDU."""
 
-    def send(self, data: bytes) -> None:
-        """Send encoded PDUs. Raises when the association is lost."""
+    def send(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Send encoded PDUs, in pieces, all of them. Raises when the association is lost."""
 
     def response(self, message_id: int) -> commands.Response:
         """Wait for the response to a request. Raises when the association is lost, or the peer is too slow."""
@@ -111,6 +113,7 @@ class _Ahead:
         self._open = open_one
         self._opened: deque[_Ready | Future[_Ready]] = deque()
         self._threads: ThreadPoolExecutor | None = None
+        self._slow_ones = 0
         self._context = copy_context()  # log lines of the threads belong to the association
 
     def prepare(self) -> None:
@@ -123,7 +126,8 @@ class _Ahead:
                 continue
             started = perf_counter()
             self._opened.append(self._open(located))
-            if perf_counter() - started > SLOW:
+            self._slow_ones = self._slow_ones + 1 if perf_counter() - started > SLOW else 0
+            if self._slow_ones == SLOW_ONES:
                 self._threads = ThreadPoolExecutor(AHEAD, "ahead")
 
     def __iter__(self) -> Iterator[_Ready]:
@@ -201,11 +205,11 @@ class Sender:
                     return ready
                 chunks = closing.enter_context(blob.open(0, None))
                 first = memoryview(next(chunks, b""))
-                head = parse_head(bytes(first[:_HEAD])) or parse_head(bytes(first))
-                if head is None or len(first) == head[1] < blob.length:
+                start = _dataset_offset(first)
+                if start is None or len(first) == start < blob.length:
                     raise Damaged("the stored object ends within its head")
-                ready.first, ready.rest = first[head[1] :], chunks
-                ready.left = blob.length - head[1]
+                ready.first, ready.rest = first[start:], chunks
+                ready.left = blob.length - start
             except (GatewayError, StorageError) as error:
                 ready.reason = getattr(error, "reason", "unavailable")
                 log.warning("not_sent", sop_uid=located.sop_uid, reason=ready.reason)
@@ -227,11 +231,11 @@ class Sender:
         left = ready.left - len(ready.first)
         pieces = commands.pdus(ready.context_id, self._request(ready.located), size, command=True)
         pieces += commands.pdus(ready.context_id, ready.first, size, last=left == 0)
-        self._channel.send(b"".join(pieces))
+        self._channel.send(pieces)
         try:
             for chunk in ready.rest:
                 left -= len(chunk)
-                self._channel.send(b"".join(commands.pdus(ready.context_id, chunk, size, last=left == 0)))
+                self._channel.send(commands.pdus(ready.context_id, chunk, size, last=left == 0))
         except (GatewayError, StorageError) as error:
             log.warning("sending_cut_short", sop_uid=ready.located.sop_uid, error=type(error).__name__)
             raise CutShort from error
@@ -252,6 +256,14 @@ class Sender:
             values[commands.MOVE_ORIGINATOR] = self._originator.aet
             values[commands.MOVE_ORIGINATOR_ID] = self._originator.message_id
         return commands.encode(values)
+
+
+def _dataset_offset(first: memoryview) -> int | None:
+    """Where the data set starts in a Part 10 file of which these are the first bytes; None when it ends before."""
+    if (size := built_size(first[:_HEAD])) is not None:
+        return size
+    head = parse_head(bytes(first[:_HEAD])) or parse_head(bytes(first))
+    return head[1] if head is not None else None
 
 
 def proposals(

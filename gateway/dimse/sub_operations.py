@@ -201,7 +201,7 @@ class RetrieveService(QueryRetrieveServiceClass):
         messages = self._acceptor.messages
         pieces = commands.pdus(self._context_id, commands.encode(values), messages.room, command=True)
         pieces += commands.pdus(self._context_id, identifier, messages.room)
-        self._acceptor.provider.send_bytes(b"".join(pieces))
+        self._acceptor.provider.send_pieces(pieces)
 
 
 def failed_list(uids: Sequence[str], transfer_syntax_uid: str) -> bytes:

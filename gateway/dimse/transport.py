@@ -12,6 +12,7 @@ import select
 import socket
 import ssl
 import struct
+from collections.abc import Sequence
 from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 HEADER = struct.Struct(">BxL")
 READ_AHEAD = 65_536
 LINGER_BYTES = 1 << 20
+
+
+_MOST_PIECES = 128
+"""Pieces that are handed over one by one; more of them are small, and cheaper put together. Linux takes 1,024."""
 
 
 class PeerLost(ConnectionError):
@@ -112,19 +117,18 @@ class Connection(AssociationSocket):
 
     def send(self, bytestream: bytes) -> None:
         """Send all of it; when the peer does not take it in time, the connection counts as closed (Evt17)."""
+        self.send_pieces([bytestream])
+
+    def send_pieces(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """As `send`, of pieces one after the other."""
         try:
             if self.socket is None:
                 raise PeerLost("closed")
-            try:
-                sent = self.socket.send(bytestream)
-            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
-                sent = 0
-            if sent < len(bytestream):
-                self.socket.settimeout(self._limits.send_seconds)
-                self.socket.sendall(memoryview(bytestream)[sent:])
-                self.socket.setblocking(False)
+            send_all(self.socket, pieces, self._limits.send_seconds)
         except OSError:
             self.event_queue.put("Evt17")
+        else:
+            self.socket.setblocking(False)
 
     def hang_up(self) -> None:
         """Make a reader in another thread see the end of the connection."""
@@ -197,3 +201,28 @@ class Connection(AssociationSocket):
         target = self._buffer if size <= len(self._buffer) else memoryview(bytearray(size + READ_AHEAD))
         target[:kept] = self._buffer[self._start : self._end]
         self._buffer, self._start, self._end = target, 0, kept
+
+
+def send_all(connection: socket.socket, pieces: Sequence[bytes | memoryview], seconds: float) -> None:
+    """Send all pieces, one after the other, uncopied where there is no TLS. The socket is left with a timeout.
+
+    Raises OSError, and TimeoutError when the peer has not taken all of it in so many seconds.
+    """
+    if isinstance(connection, ssl.SSLSocket) or len(pieces) > _MOST_PIECES:
+        pieces = [b"".join(pieces)]
+    if isinstance(connection, ssl.SSLSocket):
+        connection.settimeout(seconds)
+        connection.sendall(pieces[0])
+        return
+    until = monotonic() + seconds
+    connection.settimeout(seconds)
+    left, size = list(pieces), sum(map(len, pieces))
+    while (sent := connection.sendmsg(left)) < size:
+        size -= sent
+        done = 0
+        while sent >= len(left[done]):
+            sent -= len(left[done])
+            done += 1
+        left[:done] = ()
+        left[0] = memoryview(left[0])[sent:]
+        connection.settimeout(max(0.001, until - monotonic()))

@@ -16,6 +16,7 @@ from gateway.dicom.part10 import (
     MAX_HEAD,
     FileMeta,
     build_head,
+    built_size,
     parse_head,
     source_aet,
 )
@@ -184,3 +185,18 @@ def test_mutations_are_parsed_or_not_understood(data: st.DataObject) -> None:
 def test_the_sender_can_be_read_from_the_head_again(title: str) -> None:
     head = build_head(FileMeta("1.2.3", "1.2.3.4", "1.2.840.10008.1.2.1"), title)
     assert source_aet(head) == source_aet(head + b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100") == title
+
+
+@pytest.mark.parametrize("title", ["", "MODALITY"])
+@pytest.mark.parametrize("digest", ["", "ab" * 32])
+def test_the_size_of_a_built_head_is_told_without_parsing_it(title: str, digest: str) -> None:
+    head = build_head(FileMeta(CLASS, INSTANCE, EXPLICIT_LITTLE_ENDIAN, digest), title)
+    assert built_size(head + identity()) == built_size(memoryview(head)) == len(head)
+    assert built_size(head[:-1]) is None
+
+
+def test_of_a_head_that_is_not_ours_no_size_is_told() -> None:
+    head = build_head(META)
+    strange = head.replace(IMPLEMENTATION_CLASS_UID.encode(), b"1.2.3" + IMPLEMENTATION_CLASS_UID[5:].encode())
+    for data in (b"", bytes(144), strange + identity(), b"x" + head[1:] + identity()):
+        assert built_size(data) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,9 +61,9 @@ class Peer:
         self._fails_at = fails_at
         self._data = bytearray()
 
-    def send(self, data: bytes) -> None:
+    def send(self, pieces: Sequence[bytes | memoryview]) -> None:
         """Take PDUs apart."""
-        at = 0
+        data, at = b"".join(pieces), 0
         while at < len(data):
             _, length, size, _, control = struct.unpack_from(">BxLLBB", data, at)
             assert size == length - 4 and size <= self.room + 2
