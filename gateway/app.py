@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 import uvicorn
-from starlette.routing import BaseRoute, Mount, Router
+from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp
 
 from gateway import http, isolated, metrics, render, running, tasks
@@ -329,9 +329,7 @@ class Gateway:
             *permission.for_everybody(self._page(dimse_port)),
         ]
         permission.check(routes)
-        return http.middleware(
-            Router(routes, redirect_slashes=False), self._settings, self._authentication, self._audit
-        )
+        return http.application(routes, self._settings, self._authentication, self._audit)
 
     def _partial(self) -> list[health.Check]:
         """What may fail while reads go on."""

@@ -5,11 +5,14 @@ Values come from strangers: they are escaped by JSON and cut, and hold no patien
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import select
 import stat
 import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import TextIO, cast
 
 import structlog
@@ -21,24 +24,31 @@ LONGEST = 256
 """Characters of a logged value."""
 
 
-def _cut(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+"""Of the HTTP request that is being answered; stands on all of its lines."""
+
+_encode = json.JSONEncoder(default=repr).encode  # in ASCII: a terminal obeys control characters beyond it, too
+
+
+def _line(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    """The line of an event, with its level, time and ids. One step: most lines are those of requests, one for each."""
+    event = structlog.contextvars.merge_contextvars(logger, method, event)
+    if request_id := REQUEST_ID.get():
+        event.setdefault("request_id", request_id)
+    event["level"] = "warning" if method == "warn" else method
+    event["time"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    if "exc_info" in event:
+        event = structlog.processors.dict_tracebacks(logger, method, event)
     for key, value in event.items():
         if isinstance(value, str) and len(value) > LONGEST:
             event[key] = value[:LONGEST] + "…"
-    return event
+    return _encode(event)
 
 
 def configure(level: str = "info", stream: TextIO | None = None) -> None:
     """Send our logs, and warnings of the libraries, to `stream` (standard error) from `level` up."""
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-            structlog.processors.dict_tracebacks,
-            _cut,
-            structlog.processors.JSONRenderer(),
-        ],
+        processors=[_line],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=stream or cast(TextIO, _Sink(sys.stderr.fileno()))),
         cache_logger_on_first_use=False,

@@ -19,6 +19,8 @@ from storage.records import Change, Located
 log = get_logger(__name__)
 
 LOOK_EVERY = 2.0
+QUIET = 4.0
+"""Seconds without a change after which a series gets its thumbnails: sooner than anybody looks at it."""
 PAGE = 1000
 MOST = 100_000
 """Series that are waited for at most; beyond it the ones that wait longest are forgotten."""
@@ -37,9 +39,9 @@ class Thumbnails:
     `stop` once.
     """
 
-    def __init__(self, archive: Archive, settings: Settings) -> None:
+    def __init__(self, archive: Archive, settings: Settings, *, quiet: float = QUIET) -> None:
         self._archive = archive
-        self._quiet = settings.study_quiet
+        self._quiet = quiet
         self._wanted = settings.derived_max_bytes > 0
         self._mark = archive.index.horizon()
         self._changed: dict[Place, float] = {}

@@ -24,6 +24,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
+from storage.behind import Behind
 from storage.crashpoints import reached
 from storage.derived import Derived
 from storage.errors import (
@@ -81,6 +82,7 @@ class Archive:
         self.spool = spool
         self.high_water = HighWater(objects, index)
         self.derived = derived or Derived(spool.folder.parent / "derived", DERIVED_BYTES, reserve=spool.reserve)
+        self.behind = Behind(self.derived)
         self._replace = replace
         self._delete_delay = delete_delay
         self._lease = lease
@@ -408,6 +410,7 @@ class Archive:
 
     def close(self) -> None:
         """Give back connections, files and locks."""
+        self.behind.close()
         self.index.close()
         self.objects.close()
 

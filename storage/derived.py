@@ -26,7 +26,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 from weakref import finalize
@@ -34,7 +34,7 @@ from weakref import finalize
 from storage.errors import ObjectStoreFull, ObjectStoreUnavailable
 from storage.spool import NO_SPACE, spool_error
 
-Make = Callable[[BinaryIO], None]
+Make = Callable[[BinaryIO], object]
 
 LEAST = 32 << 10
 """Every file counts as at least this many bytes, so that their number is bounded too."""
@@ -109,9 +109,7 @@ class Derived:
         try:
             result = self._find(name) or self._make(name, make)
         except BaseException as error:
-            # Whoever waits must hear of it, or would wait for ever; what stops this thread alone is not theirs.
-            theirs = error if isinstance(error, Exception) else ObjectStoreUnavailable("the work was interrupted")
-            flight.set_exception(theirs)
+            flight.set_exception(theirs(error))
             raise
         else:
             flight.set_result(result)
@@ -123,6 +121,20 @@ class Derived:
     def find(self, key: str) -> DerivedFile | None:
         """The file of `key` if it is there. Raises ObjectStoreUnavailable."""
         return self._find(hashlib.sha256(key.encode()).hexdigest())
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep what was made elsewhere. Raises ObjectStoreFull, ObjectStoreUnavailable."""
+        self._write(hashlib.sha256(key.encode()).hexdigest(), lambda out: out.write(data))
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """One of the turns to make something. Raises ObjectStoreUnavailable where none is free in time."""
+        if not self._turns.acquire(timeout=self._patience):
+            raise ObjectStoreUnavailable("too much is being made at this moment")
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     def tidy(self, older_than: float) -> int:
         """Remove files that were not used for `older_than` seconds, and room that is used up; returns how many files.
@@ -149,12 +161,8 @@ class Derived:
         return DerivedFile(descriptor)
 
     def _make(self, name: str, make: Make) -> DerivedFile:
-        if not self._turns.acquire(timeout=self._patience):
-            raise ObjectStoreUnavailable("too much is being made at this moment")
-        try:
+        with self.turn():
             return self._write(name, make)
-        finally:
-            self._turns.release()
 
     def _write(self, name: str, make: Make) -> DerivedFile:
         part = self._create(name)
@@ -289,6 +297,12 @@ class _Part(io.FileIO):
             if error.errno in NO_SPACE:
                 raise ObjectStoreFull("no room for a derived file") from error
             raise spool_error(error) from error
+
+
+def theirs(error: BaseException) -> Exception:
+    """What those hear who wait for work that failed so: they would wait for ever. What stops one thread alone is not
+    theirs."""
+    return error if isinstance(error, Exception) else ObjectStoreUnavailable("the work was interrupted")
 
 
 def _free(descriptor: int) -> int:

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
@@ -24,17 +23,24 @@ from gateway.dicomweb.wado import Retrieve
 from gateway.dicomweb.wado_uri import UriService
 from gateway.http.permission import needing
 from gateway.http.ranges import Representation
+from gateway.http.remembered import Remembered
+from gateway.http.threads import in_thread
 from gateway.rights import Action
 from gateway.settings import Settings
 from storage.archive import Archive
 
 Handler = Callable[[Request], Any]
 
+DERIVED = frozenset({"search", "metadata", "rendered", "thumbnail"})
+"""Operations whose answers are made from what is stored, and depend on the index and the question alone. What is given
+as it was stored is compared with its checksum at every read."""
+
 
 def routes(archive: Archive, settings: Settings) -> list[BaseRoute]:
-    """To be mounted at the root of the Studies service, behind `gateway.http.middleware`."""
+    """To be mounted at the root of the Studies service, behind the layers of `gateway.http`."""
     capabilities = Capabilities(settings)
     handlers = _handlers(archive, settings)
+    remembered = Remembered(archive.index.state)
     found: list[BaseRoute] = []
     for resource in STUDIES.resources:
         by_method = {
@@ -43,7 +49,9 @@ def routes(archive: Archive, settings: Settings) -> list[BaseRoute]:
         by_method["OPTIONS"] = (None, _describing(capabilities, resource.path))
         # the paths of bulk values have slashes in them
         path = resource.path.replace("{path}", "{path:path}")
-        found.append(Route(path, _endpoint(by_method, settings.strict_accept), methods=list(by_method)))
+        derived = any(one.name.partition(".")[0] in DERIVED for one in resource.operations)
+        endpoint = _endpoint(by_method, settings.strict_accept, remembered if derived else None)
+        found.append(Route(path, endpoint, methods=list(by_method)))
     return found
 
 
@@ -98,22 +106,29 @@ def _describing(capabilities: Capabilities, path: str) -> Handler:
 
 
 def _endpoint(
-    handlers: Mapping[str, tuple[Action | None, Handler]], strict: bool
+    handlers: Mapping[str, tuple[Action | None, Handler]], strict: bool, remembered: Remembered | None = None
 ) -> Callable[[Request], Awaitable[ASGIApp]]:
     """Calls the handler of the request's method, if the caller may do what it needs; blocking ones in a worker thread.
     HEAD is GET without a body.
 
-    `strict` is the setting `strict_accept`.
+    `strict` is the setting `strict_accept`. Answers to GET may be `remembered`.
     """
 
     async def endpoint(request: Request) -> ASGIApp:
         handler = handlers["GET" if request.method == "HEAD" else request.method][1]
         request.scope[STRICT_KEY] = strict
+        question = None if remembered is None else remembered.question(request.scope)
+        if remembered is not None and question is not None:
+            given = remembered.find(question, request.scope)
+            if given is not None:
+                return given
         answer: ASGIApp
         if inspect.iscoroutinefunction(handler):
             answer = await handler(request)
         else:
-            answer = await run_in_threadpool(_answer, handler, request)
+            answer = await in_thread(_answer, handler, request)
+        if remembered is not None and question is not None:
+            remembered.keep(question, answer, request.scope)
         return answer
 
     return needing({method: needs for method, (needs, _) in handlers.items()}, endpoint)

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from anyio import CapacityLimiter, to_thread
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from gateway import metrics
@@ -31,6 +30,7 @@ from gateway.http.failures import RETRY_AFTER_SECONDS, Failure
 from gateway.http.guard import describe
 from gateway.http.identity import caller_of
 from gateway.http.ranges import Representation
+from gateway.http.threads import in_thread
 from gateway.http.uploads import check_announced, take_in
 from gateway.logs import get_logger
 from gateway.settings import Settings
@@ -101,7 +101,7 @@ class Store:
             await asyncio.gather(*(to_thread.run_sync(work.do, some, limiter=self.turns) for some in work.left))
         finally:
             if not work.closed:
-                await run_in_threadpool(parts.close)
+                await in_thread(parts.close)
         outcomes = [outcome for outcome in work.outcomes if outcome is not None]
         status, module, headers = response(outcomes, base)
         body = json_to_xml(module) if offer.media_type == offers.XML else encoded(module)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from starlette.applications import Starlette
+from collections.abc import Sequence
+
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.audit import Audit
@@ -14,23 +16,23 @@ from gateway.http.guard import Guard
 from gateway.http.identity import Identity
 from gateway.http.observe import Observe
 from gateway.http.paths import Paths
+from gateway.http.table import Table
 from gateway.policy import Policy
 from gateway.settings import Settings
 
 
-def middleware(app: ASGIApp, settings: Settings, authentication: Authentication, audit: Audit | None = None) -> ASGIApp:
-    """`app` with the layers that every HTTP wing shares.
+def application(
+    routes: Sequence[BaseRoute], settings: Settings, authentication: Authentication, audit: Audit | None = None
+) -> ASGIApp:
+    """`routes` behind the layers that every HTTP wing shares.
 
     From the outside in: Observe (request id, log line, metrics: sees all answers, the layers' own too), CrossOrigin
     (its headers stand on errors; preflights need no credentials), Guard (errors to problem bodies), Forwarded (what a
     trusted proxy says of the request), Audited (one event for each), Identity (401), Paths (after identity: what is
     open is decided on the path as it came), then the routes.
-    Give it a Starlette Router, or an application, whose router is taken: Starlette's own error pages would answer
-    before the problem layer does.
     """
-    inner: ASGIApp = app.router if isinstance(app, Starlette) else app
     known = Identity(
-        Paths(_AsApplication(inner)),
+        Paths(_AsApplication(Table(routes))),
         authentication,
         Policy(settings.roles),
         basic=settings.basic_auth,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -17,6 +16,7 @@ from gateway.errors import BadRequest
 from gateway.http.catalogue import Operation, Parameter, Resource, Service
 from gateway.http.permission import needing
 from gateway.http.queue import json_answer
+from gateway.http.threads import in_thread
 from gateway.rights import Action
 from storage.archive import Archive
 
@@ -48,12 +48,12 @@ def routes(archive: Archive, audit: Audit | None) -> list[BaseRoute]:
 
     async def found(request: Request) -> Response:
         wanted = _wanted(request)
-        events = [] if audit is None else await run_in_threadpool(_found, audit, wanted)
+        events = [] if audit is None else await in_thread(_found, audit, wanted)
         return json_answer({"events": events})
 
     async def known(request: Request) -> Response:
         with reading():
-            ends = await run_in_threadpool(heads, archive)
+            ends = await in_thread(heads, archive)
         return json_answer({"heads": {name: [head.number, head.hash] for name, head in ends.items()}})
 
     return [

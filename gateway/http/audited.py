@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.audit import FAILED, REFUSED, SUCCESS, Audit, Event, event_of
@@ -13,6 +12,7 @@ from gateway.http.failures import problem
 from gateway.http.identity import CALLER_KEY
 from gateway.http.observe import METHODS, template
 from gateway.http.permission import needed
+from gateway.http.threads import in_thread
 
 PROBES = frozenset({"/healthz", "/readyz"})
 """What answers even when nothing may be done."""
@@ -50,7 +50,7 @@ class Audited:
         finally:
             event = _event(scope, status)
             if event is not None and not self._audit.offer(event):
-                await run_in_threadpool(self._audit.record, event)
+                await in_thread(self._audit.record, event)
 
 
 def _event(scope: Scope, status: int) -> Event | None:

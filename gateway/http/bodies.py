@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
+from gateway.http.threads import in_thread
 from storage.crashpoints import reached
 
 TRIP = 1 << 20
@@ -121,12 +121,12 @@ class Begun:
             self.trip = []
             ended = False
             while not ended and not gone.done():
-                trip, ended = await run_in_threadpool(pull, chunks)
+                trip, ended = await in_thread(pull, chunks)
                 await _send_trip(trip, send, last=ended)
         finally:
             if gone is not None:
                 gone.cancel()
-            await run_in_threadpool(_close, chunks)
+            await in_thread(_close, chunks)
 
 
 def begin(status: int, headers: list[tuple[bytes, bytes]], chunks: Iterator[bytes]) -> Begun:

@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 import orjson
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -17,6 +16,7 @@ from gateway.errors import BadRequest
 from gateway.http.catalogue import Operation, Parameter, Resource, Service
 from gateway.http.identity import caller_of
 from gateway.http.permission import needing
+from gateway.http.threads import in_thread
 from gateway.rights import Action
 from storage.archive import Archive
 
@@ -67,12 +67,12 @@ def routes(archive: Archive) -> list[BaseRoute]:
         since = _number(request, "since", 0, 0, (1 << 63) - 1)
         limit = _number(request, "limit", changes.PAGE, 1, changes.PAGE)
         until = time.monotonic() + _number(request, "wait", 0, 0, LONGEST_WAIT)
-        found = await run_in_threadpool(changes.since, archive, caller_of(request.scope), since, limit)
+        found = await in_thread(changes.since, archive, caller_of(request.scope), since, limit)
         while not found and time.monotonic() < until:
             await asyncio.sleep(LOOK_EVERY)
             if await request.is_disconnected():
                 break
-            found = await run_in_threadpool(changes.since, archive, caller_of(request.scope), since, limit)
+            found = await in_thread(changes.since, archive, caller_of(request.scope), since, limit)
         body: dict[str, Any] = {
             "changes": [changes.shown(one) for one in found],
             "next": found[-1].sequence if found else since,

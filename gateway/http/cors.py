@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.http.headers import header
 
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 ALLOWED_HEADERS = (
@@ -36,9 +38,10 @@ class CrossOrigin:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        origin = headers.get("origin")
-        preflight = scope["method"] == "OPTIONS" and origin and "access-control-request-method" in headers
+        origin = header(scope, b"origin")
+        preflight = (
+            scope["method"] == "OPTIONS" and origin and header(scope, b"access-control-request-method") is not None
+        )
         if not self.origins:
             # Still no question for the service's capabilities (GEN-18): nobody is let in, and a browser is told so.
             await (_preflight({}, send) if preflight else self.app(scope, receive, send))

@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 import segno
 from pydantic import ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -28,6 +27,7 @@ from gateway.http.catalogue import Operation, Parameter, Resource, Service
 from gateway.http.identity import LINK_PARAMETER, caller_of
 from gateway.http.permission import needing
 from gateway.http.queue import body_of, json_answer
+from gateway.http.threads import in_thread
 from gateway.policy import Limits
 from gateway.rights import Action
 from gateway.settings import Settings
@@ -68,7 +68,7 @@ def routes(archive: Archive, settings: Settings, authentication: Authentication)
     def listing(kind: str, everybody: bool) -> Any:
         async def listed(request: Request) -> Response:
             caller = caller_of(request.scope)
-            found = await run_in_threadpool(_listed, archive, kind)
+            found = await in_thread(_listed, archive, kind)
             if not everybody and not caller.rights.may(Action.ADMIN):
                 found = [one for one in found if one.made_by == caller.name]
             return json_answer({"credentials": [shown(one) for one in found]})
@@ -78,7 +78,7 @@ def routes(archive: Archive, settings: Settings, authentication: Authentication)
     def revoking(kind: str) -> Any:
         async def revoked(request: Request) -> Response:
             caller = caller_of(request.scope)
-            await run_in_threadpool(_revoke, archive, kind, request.path_params["id"], caller)
+            await in_thread(_revoke, archive, kind, request.path_params["id"], caller)
             authentication.forget()
             return Response(status_code=204)
 
@@ -88,7 +88,7 @@ def routes(archive: Archive, settings: Settings, authentication: Authentication)
         body = await body_of(request)
         name, limits, expires_at = _name(body), limits_of(body), _expires(body, "days", DAY)
         caller = caller_of(request.scope)
-        new, secret = await run_in_threadpool(issued.issue, KEY, name, limits, caller.name, expires_at)
+        new, secret = await in_thread(issued.issue, KEY, name, limits, caller.name, expires_at)
         return json_answer({**shown(new), "secret": secret}, 201)
 
     async def add_user(request: Request) -> Response:
@@ -97,7 +97,7 @@ def routes(archive: Archive, settings: Settings, authentication: Authentication)
         if not isinstance(password, str):
             raise BadRequest("password", "password is missing")
         try:
-            new = await run_in_threadpool(issued.add_user, name, password, limits, caller_of(request.scope).name)
+            new = await in_thread(issued.add_user, name, password, limits, caller_of(request.scope).name)
         except ValueError as error:
             raise BadRequest("password", str(error)) from error
         return json_answer(shown(new), 201)
@@ -112,9 +112,9 @@ def routes(archive: Archive, settings: Settings, authentication: Authentication)
         if expires_at is None or expires_at > most:
             raise BadRequest("minutes", f"a link lasts for {settings.link_days:g} days at most")
         caller = caller_of(request.scope)
-        await run_in_threadpool(retrieve.find, archive, caller, study_uid)
+        await in_thread(retrieve.find, archive, caller, study_uid)
         limits = Limits.model_validate({"may": ["search", "read"], "studies": [{"StudyInstanceUID": study_uid}]})
-        new, secret = await run_in_threadpool(issued.issue, LINK, _name(body), limits, caller.name, expires_at)
+        new, secret = await in_thread(issued.issue, LINK, _name(body), limits, caller.name, expires_at)
         root = settings.public_url or str(request.base_url).rstrip("/")
         page = f"{root}/#token={secret}&study={study_uid}"
         series = f"{root}/dicomweb/studies/{study_uid}?{LINK_PARAMETER}={secret}"

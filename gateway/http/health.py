@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import orjson
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client import REGISTRY as DEFAULT_REGISTRY
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -17,6 +16,7 @@ from gateway.errors import GatewayError
 from gateway.http.catalogue import Operation, Resource, Service
 from gateway.http.guard import describe
 from gateway.http.permission import needing
+from gateway.http.threads import in_thread
 from gateway.logs import get_logger
 from gateway.rights import Action
 from storage.errors import StorageError
@@ -67,10 +67,10 @@ def routes(
         return _json({"status": "ok"}, 200)
 
     async def readyz(request: Request) -> Response:
-        return await run_in_threadpool(_ready, checks, partial)
+        return await in_thread(_ready, checks, partial)
 
     async def metrics(request: Request) -> Response:
-        body = await run_in_threadpool(generate_latest, registry)
+        body = await in_thread(generate_latest, registry)
         return Response(body, media_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
 
     return [

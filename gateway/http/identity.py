@@ -8,7 +8,6 @@ import binascii
 from base64 import b64decode
 from urllib.parse import unquote_to_bytes
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +17,7 @@ from gateway.errors import TooOften, Unauthenticated
 from gateway.http import cookies
 from gateway.http.failures import Failure
 from gateway.http.protocol import CERTIFICATE_KEY
+from gateway.http.threads import in_thread
 from gateway.limiter import Guesses, Limiter
 from gateway.policy import Policy, Who
 from gateway.rights import EVERYTHING, NOTHING
@@ -141,7 +141,7 @@ class Identity:
         if early := self._guesses.wait(address, name):
             raise TooOften(early, "Too many wrong passwords; try again later.")
         try:
-            return await run_in_threadpool(self._authentication.verify_password, name, password)
+            return await in_thread(self._authentication.verify_password, name, password)
         except Unauthenticated:
             self._guesses.wrong_for(address, name)
             raise
@@ -151,9 +151,7 @@ class Identity:
         scheme, _, value = presented.partition(" ")
         secret = value.strip().encode("latin-1")
         if scheme.lower() == "bearer" and secret:
-            return self._authentication.remembered(secret) or await run_in_threadpool(
-                self._authentication.verify, secret
-            )
+            return self._authentication.remembered(secret) or await in_thread(self._authentication.verify, secret)
         if scheme.lower() == "basic" and self._basic:
             name, password = _basic(secret)
             return await self._password(_address(scope), name, password)
@@ -161,7 +159,7 @@ class Identity:
             raise Unauthenticated("these credentials are of a kind that is not taken here")
         link = _take_link(scope)
         if link is not None:
-            return await run_in_threadpool(self._authentication.verify_link, link)
+            return await in_thread(self._authentication.verify_link, link)
         if self._authentication.sign_in is not None and (who := await self._in_session(scope)) is not None:
             return who
         shown: frozenset[str] = scope.get(CERTIFICATE_KEY, frozenset())
@@ -174,7 +172,7 @@ class Identity:
         if not secret:
             return None
         try:
-            who = await run_in_threadpool(self._authentication.verify_session, secret.encode("latin-1"))
+            who = await in_thread(self._authentication.verify_session, secret.encode("latin-1"))
         except Unauthenticated:  # it ended: as if there were none
             return None
         if scope["method"] not in cookies.SAFE and not cookies.from_here(scope, self._public_url):

@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 import orjson
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -15,6 +14,7 @@ from gateway import integrity
 from gateway.errors import BadRequest
 from gateway.http.catalogue import Operation, Parameter, Resource, Service
 from gateway.http.permission import needing
+from gateway.http.threads import in_thread
 from gateway.rights import Action
 from storage.archive import Archive
 from storage.records import Damage
@@ -45,13 +45,13 @@ def routes(archive: Archive) -> list[BaseRoute]:
         after = request.query_params.get("after", "")
         if not _VERSION.fullmatch(after):
             raise BadRequest("after", "after is the version of an instance, 32 hexadecimal digits")
-        found = await run_in_threadpool(archive.damaged, after, PAGE)
-        began, reached = integrity.progress(await run_in_threadpool(archive.index.note, integrity.SCRUB))
+        found = await in_thread(archive.damaged, after, PAGE)
+        began, reached = integrity.progress(await in_thread(archive.index.note, integrity.SCRUB))
         scrub = {"began_at": began or None, "done": bool(began) and reached is None}
         return _json({"damaged": [shown(one) for one in found], "scrub": scrub})
 
     async def scrub(request: Request) -> Response:
-        await run_in_threadpool(integrity.begin_cycle, archive)
+        await in_thread(integrity.begin_cycle, archive)
         return _json({})
 
     return [

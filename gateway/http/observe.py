@@ -5,17 +5,18 @@ Neither has a query string or a header value in it: both carry patient names and
 
 from __future__ import annotations
 
+import os
 import re
 import time
-import uuid
+from functools import lru_cache
 
-import structlog
-from starlette.datastructures import Headers
+from prometheus_client import Counter, Histogram
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import metrics
-from gateway.logs import get_logger
+from gateway.http.headers import header
+from gateway.logs import REQUEST_ID, get_logger
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -35,6 +36,7 @@ class Observe:
             await self.app(scope, receive, send)
             return
         request_id = _request_id(scope)
+        named = (b"x-request-id", request_id.encode())
         scope.setdefault("state", {})["request_id"] = request_id
         begun = time.perf_counter()
         status, sent = 0, 0
@@ -43,23 +45,26 @@ class Observe:
             nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message.get("headers", ()), named]
             else:
                 sent += len(message.get("body", b""))
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id), metrics.OPEN_REQUESTS.track_inprogress():
-            try:
-                await self.app(scope, receive, send_counted)
-            finally:
-                self._note(scope, status, sent, time.perf_counter() - begun)
+        bound = REQUEST_ID.set(request_id)
+        metrics.OPEN_REQUESTS.inc()
+        try:
+            await self.app(scope, receive, send_counted)
+        finally:
+            metrics.OPEN_REQUESTS.dec()
+            self._note(scope, status, sent, time.perf_counter() - begun)
+            REQUEST_ID.reset(bound)
 
     @staticmethod
     def _note(scope: Scope, status: int, sent: int, seconds: float) -> None:
         route = template(scope)
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
-        metrics.REQUESTS.labels(method, route, str(status)).inc()
-        metrics.REQUEST_SECONDS.labels(route).observe(seconds)
+        _counter(method, route, status).inc()
+        _timer(route).observe(seconds)
         log.info(
             "request",
             method=method,
@@ -81,6 +86,17 @@ def template(scope: Scope) -> str:
     return f"{scope.get('root_path', '')}{getattr(route, 'path', '')}"
 
 
+@lru_cache(4096)
+def _counter(method: str, route: str, status: int) -> Counter:
+    """There are few of them, and the library looks for each anew."""
+    return metrics.REQUESTS.labels(method, route, str(status))
+
+
+@lru_cache(512)
+def _timer(route: str) -> Histogram:
+    return metrics.REQUEST_SECONDS.labels(route)
+
+
 def _request_id(scope: Scope) -> str:
-    given = Headers(scope=scope).get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    given = header(scope, b"x-request-id")
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()

@@ -28,7 +28,9 @@ class Paths:
         if scope["type"] == "http":
             if len(scope["path"]) + len(scope["query_string"]) > MAX_URI:
                 raise Failure(414, "uri_too_long", f"Path and query have at most {MAX_URI} bytes.")
-            path = re.sub(r"/{2,}", "/", scope["path"]).rstrip("/")
+            path: str = scope["path"]
+            if "//" in path or path.endswith("/"):
+                path = re.sub(r"/{2,}", "/", path).rstrip("/")
             if path.startswith(ROOTS):
                 # in place: the outer layers look for the route in this very scope
                 scope["path"] = path + "/" if path in MOUNTS else path

@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import orjson
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -18,6 +17,7 @@ from gateway.http.catalogue import Operation, Parameter, Resource, Service
 from gateway.http.failures import Failure
 from gateway.http.identity import caller_of
 from gateway.http.permission import needing
+from gateway.http.threads import in_thread
 from gateway.rights import Action
 from gateway.settings import Settings
 from storage.archive import Archive
@@ -55,18 +55,18 @@ def routes(archive: Archive, settings: Settings) -> list[BaseRoute]:
         after = request.query_params.get("after", "0")
         if not after.isascii() or not after.isdigit() or len(after) > 18:
             raise BadRequest("after", "after is the id of a task")
-        counts = await run_in_threadpool(index.task_counts)
-        tasks = await run_in_threadpool(index.tasks, after=int(after), limit=PAGE)
+        counts = await in_thread(index.task_counts)
+        tasks = await in_thread(index.tasks, after=int(after), limit=PAGE)
         numbers = [{"kind": kind, "state": state, "count": count} for (kind, state), count in sorted(counts.items())]
         return json_answer({"counts": numbers, "tasks": [shown(task) for task in tasks]})
 
     async def retried(request: Request) -> Response:
         ids = _ids(await body_of(request))
-        return json_answer({"count": await run_in_threadpool(index.retry_tasks, ids, time.time())})
+        return json_answer({"count": await in_thread(index.retry_tasks, ids, time.time())})
 
     async def dropped(request: Request) -> Response:
         ids = _ids(await body_of(request))
-        return json_answer({"count": await run_in_threadpool(index.drop_tasks, ids)})
+        return json_answer({"count": await in_thread(index.drop_tasks, ids)})
 
     async def sent(request: Request) -> Response:
         body = await body_of(request)
@@ -76,7 +76,7 @@ def routes(archive: Archive, settings: Settings) -> list[BaseRoute]:
         if study_uid is None:
             raise BadRequest("study", "study is missing")
         caller = caller_of(request.scope)
-        count = await run_in_threadpool(send, archive, settings, caller, to, study_uid, series_uid, sop_uid)
+        count = await in_thread(send, archive, settings, caller, to, study_uid, series_uid, sop_uid)
         return json_answer({"count": count})
 
     return [

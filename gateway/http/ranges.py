@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from gateway.http.bodies import Begun, Flowing, Known, begin
 from gateway.http.failures import Failure
+from gateway.http.threads import in_thread
 
 IMMUTABLE = "private, max-age=86400, immutable"
 """For what a SOP Instance UID names: its bytes do not change while it is there."""
@@ -51,7 +51,7 @@ class Representation:
         if isinstance(self.body, Known) and self.body.in_memory:
             begun = self.begin(scope)
         else:
-            begun = await run_in_threadpool(self.begin, scope)
+            begun = await in_thread(self.begin, scope)
         await begun(scope, receive, send)
 
     def begin(self, scope: Scope) -> Begun:

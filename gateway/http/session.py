@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -19,6 +18,7 @@ from gateway.http.failures import Failure
 from gateway.http.identity import caller_of, in_session
 from gateway.http.permission import needing
 from gateway.http.queue import json_answer
+from gateway.http.threads import in_thread
 from gateway.logs import get_logger
 from gateway.rights import Action
 from gateway.settings import Settings
@@ -72,7 +72,7 @@ def routes(settings: Settings, authentication: Authentication, audit: Audit | No
             raise _off()
         root = cookies.root_of(request, settings.public_url)
         flow = Flow.new()
-        address = await run_in_threadpool(sign_in.address, flow, root + BACK)
+        address = await in_thread(sign_in.address, flow, root + BACK)
         response = RedirectResponse(address, 303, HEADERS)
         cookies.put(response, cookies.FLOW, str(flow), FLOW_SECONDS, secure=root.startswith("https:"))
         return response
@@ -84,8 +84,8 @@ def routes(settings: Settings, authentication: Authentication, audit: Audit | No
         secure = root.startswith("https:")
         try:
             flow = Flow.read(cookies.shown(request.scope, cookies.FLOW, secure=secure))
-            who = await run_in_threadpool(sign_in.finish, flow, dict(request.query_params), root + BACK)
-            secret, seconds = await run_in_threadpool(authentication.open_session, who)
+            who = await in_thread(sign_in.finish, flow, dict(request.query_params), root + BACK)
+            secret, seconds = await in_thread(authentication.open_session, who)
         except GatewayError as error:
             log.info("sign_in_failed", reason=str(error))
             note(request, "login", REFUSED, "")
@@ -102,10 +102,10 @@ def routes(settings: Settings, authentication: Authentication, audit: Audit | No
         secure = root.startswith("https:")
         secret = cookies.shown(request.scope, cookies.SESSION, secure=secure)
         provider = ""
-        if in_session(request.scope) and await run_in_threadpool(authentication.close_session, secret):
+        if in_session(request.scope) and await in_thread(authentication.close_session, secret):
             note(request, "logout", SUCCESS, caller_of(request.scope).name)
             if sign_in is not None:
-                provider = await run_in_threadpool(sign_in.sign_out_address, root + "/")
+                provider = await in_thread(sign_in.sign_out_address, root + "/")
         response = json_answer({"provider": provider})
         response.headers.update(HEADERS)
         cookies.put(response, cookies.SESSION, "", 0, secure=secure)

@@ -6,11 +6,11 @@ import time
 from asyncio import timeout
 from collections.abc import Callable
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from gateway.http.failures import Failure
+from gateway.http.threads import in_thread
 
 BATCH = 1 << 20
 """Bytes gathered before a worker thread takes them; nothing more is read from the client meanwhile."""
@@ -54,7 +54,7 @@ async def take_in(request: Request, feed: Callable[[bytes], None], *, limit: int
         if more and waiting >= BATCH:
             data = batch[0] if len(batch) == 1 else b"".join(batch)
             batch, waiting = [], 0
-            await run_in_threadpool(feed, data)
+            await in_thread(feed, data)
     return batch[0] if len(batch) == 1 else b"".join(batch)
 
 

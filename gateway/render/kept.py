@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import BinaryIO
 
 import orjson
 
-from gateway import renditions
-from gateway.errors import Unavailable
+from gateway import metrics
+from gateway.blob import reading
 from gateway.render.view import Picture
 from storage.archive import Archive
 from storage.records import Located
@@ -25,26 +24,21 @@ def key_of(digest: str, what: str, media_type: str) -> str:
 def keep(archive: Archive, located: Located, what: str, media_type: str, make: Callable[[], Picture]) -> Picture:
     """The picture of an instance that `what` describes, whole and unambiguous; made by `make` if it is not kept.
 
-    All who ask for it while it is being made share it. Raises what `make` raises; Unavailable.
+    All who ask for it while it is being made share it, and nobody waits for its file. Raises what `make` raises;
+    Unavailable.
     """
 
-    made: list[Picture] = []
-
-    def write(out: BinaryIO) -> None:
+    def write() -> bytes:
+        metrics.RENDITIONS_MADE.inc()
         picture = make()
         made.append(picture)
         facts = {"width": picture.width, "height": picture.height, "window": picture.window}
-        out.write(orjson.dumps(facts) + b"\n")
-        out.write(picture.data)
+        return orjson.dumps(facts) + b"\n" + picture.data
 
-    key = key_of(located.digest, what, media_type)
-    try:
-        kept = renditions.get(archive, key, write)
-    except Unavailable:
-        if not made:
-            raise
-        return made[0]  # there is no room to keep it: no reason not to show it
+    made: list[Picture] = []
+    with reading():
+        kept = archive.behind.get(key_of(located.digest, what, media_type), write)
     if made:
         return made[0]
-    facts, _, data = renditions.read(kept).partition(b"\n")
+    facts, _, data = kept.partition(b"\n")
     return Picture(data, media_type, **orjson.loads(facts))

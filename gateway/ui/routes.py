@@ -15,12 +15,12 @@ from importlib.resources.abc import Traversable
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from gateway import ohif
+from gateway.http.threads import in_thread
 from gateway.ui import viewer
 
 MEDIA_TYPES = MappingProxyType(
@@ -101,7 +101,7 @@ def routes(data: Path, *, aet: str = "GANTRY", dimse_port: int = 11112, sign_in:
     static = dict(_below(folder, ""))
 
     async def index(request: Request) -> Response:
-        return pages[await run_in_threadpool(ohif.installed, data)].answer(request)
+        return pages[await in_thread(ohif.installed, data)].answer(request)
 
     async def static_file(request: Request) -> Response:
         found = static.get(request.path_params["name"])

@@ -224,6 +224,10 @@ class Index(Protocol):
     def horizon(self) -> int:
         """The change feed's sequence number up to which no entry can appear any more."""
 
+    def state(self) -> int | None:
+        """A number that is another one after every change that was committed, by any process: while it stays, all
+        answers stay. None where that cannot be told, or not without waiting."""
+
     def clear(self) -> None:
         """Drop all rows but the change feed and the remarks: before a rebuild."""
 

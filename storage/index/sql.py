@@ -280,6 +280,10 @@ class SqlIndex(Queue, Credentials, Health):
 
         self._write(write)
 
+    def state(self) -> int | None:
+        """See `Index.state`."""
+        return None
+
     def distrust(self, reason: str) -> None:
         """See `Index.distrust`. Where the database is elsewhere, its disk is not ours to judge."""
 

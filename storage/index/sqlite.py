@@ -132,6 +132,7 @@ class SqliteIndex(SqlIndex):
                 raise translate(error)[0] from error
             raise
         self._drivers = _Drivers(path)
+        self._watcher = _Watcher(path)
         self._trouble = ""
         if not beside:
             _turn_path(path).unlink(missing_ok=True)
@@ -170,6 +171,10 @@ class SqliteIndex(SqlIndex):
             self.distrust(str(error))
             raise
 
+    def state(self) -> int | None:
+        """See `Index.state`."""
+        return self._watcher.state()
+
     def distrust(self, reason: str) -> None:
         """See `Index.distrust`."""
         if not self._trouble:
@@ -202,6 +207,7 @@ class SqliteIndex(SqlIndex):
         """Give back connections and the lock."""
         super().close()
         self._drivers.close()
+        self._watcher.close()
         self._turn.close()
         if self._lock >= 0:
             os.close(self._lock)
@@ -276,6 +282,28 @@ class _Drivers:
         """Close those that nobody uses."""
         while self._idle:
             self._idle.pop().close()
+
+
+class _Watcher:
+    """A connection that writes nothing, and so hears from SQLite of every commit: all are those of others."""
+
+    def __init__(self, path: Path) -> None:
+        self._guard = threading.Lock()
+        self._connection = _connect(path)
+        self._connection.execute("PRAGMA busy_timeout=0").close()
+
+    def state(self) -> int | None:
+        """See `Index.state`; None, too, while it cannot be read at once."""
+        try:
+            with self._guard:
+                (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+        except driver().Error:
+            return None
+        return int(version)
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
 
 
 def _insert_new(table: Any) -> Any:

@@ -13,7 +13,7 @@ from storage import Archive
 from tests.gateway.stored import CALLER, put
 from tests.parts.datasets import ct_slice, report, series_of
 
-SETTINGS = Settings(study_quiet=60)
+SETTINGS = Settings()
 
 
 def made() -> float:
@@ -21,7 +21,7 @@ def made() -> float:
 
 
 def test_a_quiet_series_and_its_study_get_their_thumbnails(archive: Archive) -> None:
-    thumbnails = Thumbnails(archive, SETTINGS)
+    thumbnails = Thumbnails(archive, SETTINGS, quiet=60)
     first = put(archive, series_of(3, "quiet")[0])
     assert thumbnails.advance(1000.0) == 0
     for ds in series_of(3, "quiet")[1:]:
@@ -39,7 +39,7 @@ def test_a_quiet_series_and_its_study_get_their_thumbnails(archive: Archive) -> 
 
 
 def test_what_has_no_picture_or_is_gone_is_passed_over(archive: Archive) -> None:
-    thumbnails = Thumbnails(archive, SETTINGS)
+    thumbnails = Thumbnails(archive, SETTINGS, quiet=60)
     put(archive, report("words"))
     gone = put(archive, ct_slice("gone"))
     assert thumbnails.advance(1000.0) == 0
@@ -52,6 +52,6 @@ def test_what_has_no_picture_or_is_gone_is_passed_over(archive: Archive) -> None
 
 def test_what_was_stored_before_the_start_waits_until_it_is_asked_for(archive: Archive) -> None:
     put(archive, ct_slice("old"))
-    thumbnails = Thumbnails(archive, SETTINGS)
+    thumbnails = Thumbnails(archive, SETTINGS, quiet=60)
     thumbnails.advance(1000.0)
     assert thumbnails.advance(2000.0) == 0

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import uvicorn
 from pydicom.dataset import Dataset
-from starlette.routing import BaseRoute, Mount, Router
+from starlette.routing import BaseRoute, Mount
 
 from gateway import http
 from gateway.authentication import Authentication
@@ -108,7 +108,7 @@ def serve(
         *documentation.routes([*SERVICES, health.SERVICE], "test"),
         *more_routes,
     ]
-    app = http.middleware(Router(routing, redirect_slashes=False), chosen, Authentication(chosen, archive))
+    app = http.application(routing, chosen, Authentication(chosen, archive))
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", proxy_headers=False, ws="none", http=protocol
     )

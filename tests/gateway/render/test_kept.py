@@ -91,4 +91,5 @@ def test_no_room_to_keep_a_picture_is_no_reason_not_to_show_it(archive: Archive,
         archive.objects, archive.index, archive.spool, derived=Derived(tmp_path / "full", 1 << 30, reserve=1 << 60)
     )
     assert render(full, one, 1, View()) == render(archive, one, 1, View())
+    full.behind.settle()
     assert not [path for path in (tmp_path / "full").rglob("*") if path.is_file()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -51,6 +52,23 @@ def test_an_added_instance_is_found_at_all_levels_with_its_values(index: Index) 
     assert uids(ask(index, Level.PATIENT), "PatientID") == ["P1"]
     assert uids(ask(index, Level.STUDY), "StudyDescription") == ["Kopf nativ"]
     assert index.count() == (1, 1, 1)
+
+
+def test_the_state_is_another_one_after_every_change_and_only_then(index: Index) -> None:
+    """SQLite tells it; PostgreSQL could only be asked, and waited for."""
+    one = record()
+    changes: list[Callable[[], object]] = [
+        lambda: index.add(one),
+        lambda: index.set_note("a", "b"),
+        lambda: index.delete(one.study_uid, [one.version], cleanup_after=0.0),
+    ]
+    states = [index.state()]
+    for change in changes:
+        change()
+        states.append(index.state())
+        index.count()
+        assert index.state() == states[-1]
+    assert len(set(states)) == len(states) or set(states) == {None}
 
 
 def test_counters_and_modalities_follow_every_instance(index: Index) -> None:
