@@ -76,6 +76,7 @@ def rebuild(archive: Archive, progress: Callable[[int], None] = lambda objects: 
             reached("G9")
             progress(sum(len(versions) for versions in batch))
     archive.high_water.settle()
+    archive.index.recount()
     archive.index.set_note(PENDING, None)
     return report
 

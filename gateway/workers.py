@@ -157,6 +157,7 @@ class Workers:
             return
         self._counted = time.monotonic()
         self._archive.index.expire_tasks(time.time() - tasks.KEPT)
+        self._archive.index.settle()
         counts = self._archive.index.task_counts()
         metrics.TASKS.clear()
         for (kind, state), number in counts.items():

@@ -84,8 +84,11 @@ def index_verify(
                 task = progress.add_task("Verifying", total=archive.index.count()[2])
                 found = verify(archive, deep=deep, lease=lease, advance=lambda count: progress.advance(task, count))
             behind = archive.high_water.behind() is not None
+            counted = archive.index.recount()
         finally:
             archive.close()
+    if not counted:
+        errors.print("the totals of the index were wrong; they are right now")
     for damage in found.damaged:
         errors.print(f"{damage.reason}: {damage.instance.sop_uid} {damage.instance.key}", markup=False)
     for key in found.orphans:

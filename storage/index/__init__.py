@@ -147,7 +147,13 @@ class Index(Protocol):
         """
 
     def count(self) -> tuple[int, int, int]:
-        """Numbers of studies, series and instances."""
+        """Numbers of studies, series and instances, as they were counted when those came and went."""
+
+    def settle(self) -> None:
+        """Add up what many connections counted; to be done from time to time."""
+
+    def recount(self) -> bool:
+        """Count all studies, and put right what `count` says; whether it was right."""
 
     def note(self, name: str) -> str | None:
         """A remark kept in the index, such as how far a rebuild came."""

@@ -36,20 +36,36 @@ Glob = Callable[[ColumnElement[Any], str], ColumnElement[bool]]
 """Case-sensitive match of a column with `*` and `?`, in the database's own terms."""
 
 REQUEST = "RequestAttributesSequence"
+MODALITIES = "ModalitiesInStudy"
+_NARROWING = frozenset({"StudyInstanceUID", "StudyDate", "PatientID", "AccessionNumber"})
+"""Keys that leave so few studies that looking at each is cheaper than at the series of a modality."""
 
 
 def where(conditions: Iterable[Condition], glob: Glob) -> list[ColumnElement[bool]]:
     """What a row of a study, series or instance has to fulfil. Raises TypeError for what the index does not hold."""
+    conditions = list(conditions)
     found: list[ColumnElement[bool]] = []
     items: list[Condition] = []  # one item of the sequence has to fulfil them all (C.2.2.2.6)
+    narrowed = any(isinstance(one, Equals | Between) and one.attribute.keyword in _NARROWING for one in conditions)
     for single in conditions:
         if single.attribute.sequence == REQUEST:
             items.append(single)
+        elif narrowed and single.attribute.keyword == MODALITIES and isinstance(single, Equals | OneOf):
+            found.append(has_modality(study.c.modalities_in_study, single))
         else:
             found.append(_sql(single, glob))
     if items:
         found.append(_in_an_item(items, glob))
     return found
+
+
+def has_modality(held: ColumnElement[str], single: Equals | OneOf) -> ColumnElement[bool]:
+    """Whether one of the modalities in a column that holds several is one that is asked for."""
+    around = literal("\\", Text)
+    within = around + held + around
+    asked = [str(one) for one in (single.values if isinstance(single, OneOf) else (single.value,))]
+    asked = [one for one in asked if "\\" not in one]  # that would be several, of which none is asked for
+    return or_(literal(False), *(func.replace(within, around + one + around, "") != within for one in asked))
 
 
 def in_studies(within: Within | None, glob: Glob) -> list[ColumnElement[bool]]:
@@ -101,9 +117,9 @@ def _sql(single: Condition, glob: Glob) -> ColumnElement[bool]:
             return _name(single, glob)
         case Words():
             return _words(single, glob)
-        case Empty() if single.attribute.keyword == "ModalitiesInStudy":
+        case Empty() if single.attribute.keyword == MODALITIES:
             return study.c.modalities_in_study == ""
-    if single.attribute.keyword == "ModalitiesInStudy":
+    if single.attribute.keyword == MODALITIES:
         inner = series.alias()
         return exists().where(inner.c.study == study.c.id, _compare(inner.c.modality, single, glob))
     if single.attribute.keyword == "SOPClassesInStudy":

@@ -29,6 +29,7 @@ def upgrade(engine: Engine) -> None:
     script = ScriptDirectory.from_config(config)
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
+            connection.execute(text("SET LOCAL statement_timeout = 0"))  # an index of a large table takes its time
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
         current = MigrationContext.configure(connection).get_current_revision()
         if current == script.get_current_head():

@@ -17,7 +17,7 @@ from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
 from storage.attributes import ATTRIBUTES, Attribute, Level
 from storage.index import search
-from storage.index.conditions import REQUEST, Glob, like_parts, where
+from storage.index.conditions import MODALITIES, REQUEST, Glob, like_parts, where
 from storage.index.schema import request
 from storage.index.session import Session, Statement
 from storage.query import Between, Condition, Equals, Name, Query, Wildcard
@@ -26,7 +26,7 @@ from storage.records import Item, Page
 MOST = 500
 """Shapes that are remembered; more than that are answered as if they had none."""
 _TOGETHER = 50
-_IN_OTHER_ROWS = frozenset({"ModalitiesInStudy", "SOPClassesInStudy"})
+_IN_OTHER_ROWS = frozenset({MODALITIES, "SOPClassesInStudy"})
 
 Shape = tuple[object, ...]
 
@@ -81,7 +81,7 @@ class Prepared:
                 page = page.limit(bindparam("limit", type_=Integer))
             if query.offset:
                 page = page.offset(bindparam("offset", type_=Integer))
-            count = search.counted(marked, conditions)
+            count = _parametrised(search.counted(marked, conditions), names)
             plan = self._plans[shape] = _Plan(_statement(page), _statement(count), shown)
             return plan
 
@@ -137,6 +137,8 @@ def _shape(query: Query) -> Shape | None:
 
 def _shape_of(single: Condition) -> Shape | None:
     attribute = single.attribute
+    if attribute.keyword == MODALITIES and isinstance(single, Equals) and "\\" not in str(single.value):
+        return Equals, MODALITIES, str
     if not attribute.indexed or attribute.sequence or attribute.keyword in _IN_OTHER_ROWS:
         return None
     match single:

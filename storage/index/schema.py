@@ -66,21 +66,26 @@ study = Table(
     Column("updated_at", Float, nullable=False),
 )
 Index(None, study.c.patient_id)
-# the order of results; SQLite puts nulls last in a descending index by itself
+# the order of results, with what most searches look at besides; SQLite puts nulls last in a descending index by itself
 Index(
     "ix_study_newest",
     study.c.study_date.desc().nulls_last(),
     study.c.study_time.desc().nulls_last(),
     study.c.study_instance_uid,
+    study.c.modalities_in_study,
 ).ddl_if(dialect="postgresql")
-Index("ix_study_newest", study.c.study_date.desc(), study.c.study_time.desc(), study.c.study_instance_uid).ddl_if(
-    dialect="sqlite"
-)
+Index(
+    "ix_study_newest",
+    study.c.study_date.desc(),
+    study.c.study_time.desc(),
+    study.c.study_instance_uid,
+    study.c.modalities_in_study,
+).ddl_if(dialect="sqlite")
 Index(None, study.c.accession_number)
-Index(None, study.c.patient_name_alphabetic)
-for _group in ("ideographic", "phonetic"):
+for _group in NAME_GROUPS:
     _column = study.c[f"patient_name_{_group}"]
-    Index(None, _column, postgresql_where=_column.is_not(None), sqlite_where=_column.is_not(None))
+    _there = None if _group == "alphabetic" else _column.is_not(None)
+    Index(f"ix_study_patient_name_{_group}", _column, study.c.id, postgresql_where=_there, sqlite_where=_there)
 
 series = Table(
     "series",
@@ -173,6 +178,16 @@ Index(
     change.c.sop_uid,
     postgresql_where=_DELETED,
     sqlite_where=_DELETED,
+)
+
+total = Table(
+    "total",
+    metadata,
+    Column("slot", BigInteger, primary_key=True, autoincrement=False),
+    Column("modalities", _TEXT, primary_key=True),
+    Column("studies", BigInteger, nullable=False),
+    Column("series", BigInteger, nullable=False),
+    Column("instances", BigInteger, nullable=False),
 )
 
 note = Table("note", metadata, Column("name", _TEXT, primary_key=True), Column("value", _TEXT, nullable=False))

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, select, union
+from sqlalchemy.sql.elements import BooleanClauseList
 
 from storage.attributes import ATTRIBUTES, BY_KEYWORD, SEQUENCES, Attribute, Level
+from storage.index import totals
 from storage.index.conditions import REQUEST, Glob, column, in_studies, where
 from storage.index.lookups import AnyRow, by_version
 from storage.index.schema import instance, request, series, study
-from storage.query import Condition, Equals, OneOf, Query, matches
+from storage.query import Condition, Equals, Name, OneOf, Query, matches
 from storage.records import Located, Match, Page, Value
 
 
@@ -51,7 +53,17 @@ def total(query: Query, found: int, count: Callable[[], int]) -> int:
 
 
 def counted(query: Query, conditions: Sequence[ColumnElement[bool]]) -> Select[Any]:
-    """SELECT of the number of all matches, from the counters of the lowest level that the conditions look at."""
+    """SELECT of the number of all matches, from the counters of the lowest level that the conditions look at.
+
+    Of everything, and of a modality, there are totals.
+    """
+    known = totals.number_of(query.level, query.conditions) if query.within is None else None
+    if known is not None:
+        return known
+    groups = _groups(query, conditions)
+    if groups:
+        ids = union(*(select(study.c.id).where(group) for group in groups))
+        return select(func.count()).select_from(ids.subquery())
     lowest = max((single.attribute.level for single in query.conditions), default=Level.STUDY)
     table: FromClause = study
     number: ColumnElement[Any] = func.count()
@@ -68,6 +80,16 @@ def counted(query: Query, conditions: Sequence[ColumnElement[bool]]) -> Select[A
     else:
         table = _source(query.level)
     return select(func.coalesce(number, 0)).select_from(table).where(*conditions)
+
+
+def _groups(query: Query, conditions: Sequence[ColumnElement[bool]]) -> Sequence[ColumnElement[bool]]:
+    """The alternatives of a search for studies by a name alone: an index of each group tells, without the rows."""
+    if query.level is not Level.STUDY or query.within is not None or len(query.conditions) != 1:
+        return ()
+    (single,), (found,) = query.conditions, conditions
+    if isinstance(single, Name) and len(single.patterns) == 1 and isinstance(found, BooleanClauseList):
+        return tuple(found.clauses)
+    return ()
 
 
 # ---------------------------------------------------------------- statements

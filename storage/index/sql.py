@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, delete, insert, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from storage.crashpoints import reached
@@ -25,6 +25,7 @@ from storage.index.prepared import Prepared
 from storage.index.queue import Queue
 from storage.index.schema import change, damage, garbage, instance, note, orphan, request, series, study
 from storage.index.session import CoreSession, InsertNew, Session
+from storage.index.totals import Totals
 from storage.query import Query, Within
 from storage.records import Change, InstanceRecord, Located, Page
 
@@ -61,7 +62,7 @@ class _Addition:
     instead: str | None = None
 
 
-class SqlIndex(Queue, Credentials, Health):
+class SqlIndex(Queue, Credentials, Health, Totals):
     """`Index` over two engines. Stores that wait at the same time share a transaction.
 
     `search_seconds` is how long a statement of a search may take (S-56).
@@ -238,17 +239,6 @@ class SqlIndex(Queue, Credentials, Health):
             statement = statement.join(study, study.c.study_instance_uid == change.c.study_uid).where(*seen)
         with self._reading() as connection:
             return [Change(*row) for row in connection.execute(statement)]
-
-    def count(self) -> tuple[int, int, int]:
-        """See `Index.count`."""
-        with self._reading() as connection:
-            studies, instances = connection.execute(
-                select(func.count(), func.coalesce(func.sum(study.c.number_of_study_related_instances), 0)).select_from(
-                    study
-                )
-            ).one()
-            of_series = connection.execute(select(func.count()).select_from(series)).scalar_one()
-            return int(studies), int(of_series), int(instances)
 
     def note(self, name: str) -> str | None:
         """See `Index.note`."""
