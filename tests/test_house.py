@@ -201,3 +201,10 @@ def test_nothing_that_is_installed_with_gantry_is_under_the_gpl() -> None:
             first = licence.strip().partition("\n")[0]
             strict = first.replace("LGPL", "").replace("Lesser General Public", "")
             assert not re.search("GPL|General Public", strict), f"{name}: {first}"
+
+
+def test_no_test_runs_an_event_loop_in_the_main_thread() -> None:
+    """The browser that all tests share has one there; see `tests.parts.asynchronous`."""
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
+        assert "asyncio.run" not in {ast.unparse(call.func) for call in calls}, path.name

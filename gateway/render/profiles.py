@@ -35,6 +35,8 @@ EMBEDDING = frozenset({"image/jpeg", "image/png", "image/webp"})
 _ICC_PROFILE, _OPTICAL_PATHS, _PATH_ID = 0x00282000, 0x00480105, 0x00480106
 _PATH_OF_FRAME = 0x00480207
 """Optical Path Identification Sequence, a functional group."""
+_ORGANIZATION, _FRAME_OFFSET, _FOCAL_PLANES = 0x00209311, 0x00209228, 0x00480303
+_TOTAL_COLUMNS, _TOTAL_ROWS, _COLUMNS, _ROWS = 0x00480006, 0x00480007, 0x00280011, 0x00280010
 _MAX_PATHS = 16
 
 _WHITE = (0.96420288, 1.0, 0.82490540)
@@ -67,17 +69,36 @@ def source_of(header: Header, frame: int, data: bytes = b"") -> bytes | None:
 
     That of its optical path, else of the image, else of the frame's JPEG codestream, if `data` is one.
     """
-    paths = header.sequence(_OPTICAL_PATHS)
-    named = group(header, frame, _PATH_OF_FRAME)
-    wanted = named.text(_PATH_ID) if named is not None else None
-    chosen = [path for path in paths if wanted is None or path.text(_PATH_ID) == wanted]
-    places: list[Values] = [*chosen[:1], header]
+    path = _path_of(header, frame)
+    places: list[Values] = [*([path] if path is not None else []), header]
     for place in places:
         element = place.find(_ICC_PROFILE)
         if element is not None and element.value:
             return _checked(element.value)
     inside = jpeg_profile(data)
     return None if inside is None else _checked(inside)
+
+
+def _path_of(header: Header, frame: int) -> Values | None:
+    """The optical path of a frame: the one that it names, else in TILED_FULL the one whose turn it is, else the first.
+
+    Frames of TILED_FULL go through all tiles of a plane, then through the focal planes, then through the optical paths
+    (PS3.3 C.7.6.17.3).
+    """
+    paths = header.sequence(_OPTICAL_PATHS)
+    named = group(header, frame, _PATH_OF_FRAME)
+    wanted = named.text(_PATH_ID) if named is not None else None
+    place = 0
+    if wanted is not None:
+        place = next((at for at, path in enumerate(paths) if path.text(_PATH_ID) == wanted), len(paths))
+    elif len(paths) > 1 and header.text(_ORGANIZATION) == "TILED_FULL":
+        across, down = (
+            -(-(header.number(whole) or 1) // max(header.number(part) or 1, 1))
+            for whole, part in ((_TOTAL_COLUMNS, _COLUMNS), (_TOTAL_ROWS, _ROWS))
+        )
+        each = max(across * down * (header.number(_FOCAL_PLANES) or 1), 1)
+        place = (frame - 1 + (header.number(_FRAME_OFFSET) or 0)) // each
+    return paths[place] if place < len(paths) else None
 
 
 def _checked(data: bytes) -> bytes | None:

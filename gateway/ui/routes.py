@@ -28,7 +28,10 @@ MEDIA_TYPES = MappingProxyType(
         ".html": "text/html; charset=utf-8",
         ".css": "text/css; charset=utf-8",
         ".js": "text/javascript; charset=utf-8",
+        ".mjs": "text/javascript; charset=utf-8",
+        ".pfb": "application/octet-stream",
         ".svg": "image/svg+xml",
+        ".ttf": "font/ttf",
     }
 )
 """What a file is, by its suffix. A file with another suffix is not served."""

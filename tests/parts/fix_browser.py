@@ -1,6 +1,6 @@
 """Fixtures: a browser, and the OHIF viewer on an origin of its own.
 
-`browser`: headless Chromium (Playwright), for the tests of a module; `page` a fresh page in it. `serve_ohif(gateway)`
+`browser`: headless Chromium (Playwright), one for all tests; `page` a fresh page in it. `serve_ohif(gateway)`
 serves OHIF, pointed at the gateway, and returns its URL; `origin` of the gateway must allow it (GANTRY_CORS_ORIGINS).
 `artifact("name.png")` is where to leave a screenshot: ./artifacts, ignored by git.
 """
@@ -45,9 +45,11 @@ def artifact(name: str) -> Path:
     return ARTIFACTS / name
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium. Closed after the module: Playwright keeps an event loop in the thread until then."""
+    """Debian's Chromium. Playwright keeps an event loop in the thread until it is closed, after the last test, so
+    coroutines of tests are run by `tests.parts.asynchronous`.
+    """
     chromium = need("chromium")
     for library, package in LIBRARIES.items():
         if not loads(library):

@@ -9,11 +9,11 @@ from gateway.blob import Blob
 from gateway.render.animation import rate_of
 from gateway.render.video.container import HEAD, Container, container_of
 from gateway.render.video.remux import remux
-from gateway.render.video.transport import Piece, video_of
+from gateway.render.video.transport import Piece, streams_of
 from storage.archive import Archive
 from storage.records import Located
 
-VERSION = "1"
+VERSION = "2"
 """Of the writer: raised when it writes other bytes."""
 
 _PREFIX = "1.2.840.10008.1.2.4."
@@ -48,7 +48,7 @@ def video(archive: Archive, located: Located, media_type: str) -> Blob:
         rate = rate_of(retrieve.header(archive, located))
         with stored.open(0, None) as chunks:
             packed = _container(archive, located) is Container.TRANSPORT
-            remux(video_of(chunks) if packed else (Piece(bytes(chunk)) for chunk in chunks), rate, out)
+            remux(streams_of(chunks) if packed else (Piece(bytes(chunk)) for chunk in chunks), rate, out)
 
     return renditions.get(archive, f"{located.digest} mp4 {VERSION}", make)
 

@@ -1,19 +1,20 @@
 """H.264 in an MP4 file: the coded pictures are copied as they are into the one container that browsers play.
 
-DICOM keeps video in MP4 or in transport streams (PS3.5 8.2.7), and some have it bare; nothing is encoded anew. Sound is
-left out.
+DICOM keeps video in MP4 or in transport streams (PS3.5 8.2.7), and some have it bare; nothing is encoded anew. Sound
+comes along where it is AAC.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import BinaryIO
 
 from gateway.errors import NotRenderable
+from gateway.render.video.aac import Sound, between
 from gateway.render.video.h264 import IDR, PPS, SLICE, SPS, Sequence, Slice, Unit, read_sequence, read_slice, units_of
-from gateway.render.video.movie import TICKS, Track, write_head, write_tail
+from gateway.render.video.movie import TICKS, Audio, Samples, Sheet, Video
 from gateway.render.video.transport import Piece
 
 _NEVER_KEPT = frozenset({9, 10, 11, 12})
@@ -29,12 +30,11 @@ MAX_UNITS = 16 * MAX_SAMPLES
 class _Writer:
     """Collects the NAL units of one picture after the other and writes each as one sample."""
 
-    def __init__(self, out: BinaryIO) -> None:
-        self._out = out
-        self.start = write_head(out)
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
+        self.sheet = Sheet()
         self.sets: dict[int, bytes] = {}
         self.sequence: Sequence | None = None
-        self.sizes = array("I")
         self.keys = array("I")
         self.orders: list[tuple[int, int]] = []
         """Of each sample: which IDR picture it follows, and its picture order count."""
@@ -107,12 +107,11 @@ class _Writer:
         if self._picture is None:
             return
         data = b"".join(len(unit).to_bytes(4, "big") + unit for unit in self._units)
-        self._out.write(data)
-        self.sizes.append(len(data))
-        if len(self.sizes) > MAX_SAMPLES:
+        self._samples.write(self.sheet, data)
+        if len(self.sheet.sizes) > MAX_SAMPLES:
             raise NotRenderable("the video has too many pictures")
         if self._key:
-            self.keys.append(len(self.sizes))
+            self.keys.append(len(self.sheet.sizes))
         self.orders.append((self._period, self._order))
         self.times.append(self._time)
         self._units, self._picture, self._time = [], None, (None, None)
@@ -124,33 +123,52 @@ def remux(pieces: Iterable[Piece], rate: float | None, out: BinaryIO) -> None:
     `rate` in frames per second counts where the stream has no times of its own. Raises NotRenderable for what is no
     H.264, or cannot be put in order.
     """
-    writer = _Writer(out)
-    for number, unit in enumerate(units_of(pieces)):
+    samples = Samples(out)
+    writer, sound = _Writer(samples), Sound(samples)
+    for number, unit in enumerate(units_of(_pictures(pieces, sound))):
         if number > MAX_UNITS:
             raise NotRenderable("the video has too many units")
         writer.take(unit)
     writer.flush()
     sequence, sets = writer.sequence, writer.sets
-    if not writer.sizes or sequence is None or SPS not in sets or PPS not in sets or len(sets[SPS]) < 4:
+    if not writer.sheet.sizes or sequence is None or SPS not in sets or PPS not in sets or len(sets[SPS]) < 4:
         raise NotRenderable("the video stream holds no H.264 pictures")
     if not writer.keys:
         writer.keys.append(1)  # refreshed bit by bit: it can be played from its start at least
     durations, offsets = _clock(writer, sequence, rate)
-    track = Track(
-        sequence.width,
-        sequence.height,
-        _configuration(sets, sequence),
-        writer.sizes,
-        writer.keys,
-        durations,
-        offsets,
+    configuration = _configuration(sets, sequence)
+    video = Video(writer.sheet, sequence.width, sequence.height, configuration, writer.keys, durations, offsets)
+    samples.close(video, _heard(sound, writer))
+
+
+def _pictures(pieces: Iterable[Piece], sound: Sound) -> Iterator[Piece]:
+    """The pieces of the video; those of the sound are taken by `sound` on the way."""
+    for piece in pieces:
+        if piece.sound:
+            sound.take(piece)
+        else:
+            yield piece
+
+
+def _heard(sound: Sound, writer: _Writer) -> Audio | None:
+    first = sound.first
+    if first is None or not sound.durations or len(sound.durations) > MAX_UNITS:
+        return None
+    shown = [pts for pts, _ in writer.times[:64] if pts is not None]
+    late = between(min(shown), sound.start) if shown and sound.start is not None else 0
+    return Audio(
+        sound.sheet,
+        first.rate,
+        first.channels,
+        first.configuration,
+        sound.durations,
+        late if abs(late) < _LONGEST else 0,
     )
-    write_tail(out, writer.start, track)
 
 
 def _clock(writer: _Writer, sequence: Sequence, rate: float | None) -> tuple[array[int], array[int]]:
     """How long each sample lasts, and how long after its decoding it is shown; in ticks, the first at 0 or later."""
-    count = len(writer.sizes)
+    count = len(writer.sheet.sizes)
     step = round(TICKS / (rate or sequence.rate or _USUAL_RATE))
     timed = [dts for _, dts in writer.times if dts is not None]
     lag = [(pts or 0) - (dts or 0) for pts, dts in writer.times]

@@ -7,7 +7,7 @@ const TOOLS = [
   ["scroll", "stack", "Scroll", "Drag to go through the images"],
   ["pan", "move", "Pan", "Drag to move the picture"],
   ["zoom", "zoom", "Zoom", "Drag up or down to zoom"],
-  ["measure", "ruler", "Measure", "Drag from one point to another to measure the distance"],
+  ["measure", "ruler", "Measure", "Drag from one point to another to measure the distance; by keys: Enter, arrows"],
 ];
 const SPEEDS = [1, 2, 5, 10, 15, 20, 25, 30, 40, 60];
 
@@ -26,10 +26,12 @@ const HELP = [
   ["Double click, F", "fit the picture"],
   ["T", "turn to the right"],
   ["H, V", "flip left and right, top and bottom"],
+  ["Enter", "while measuring: a point for the arrow keys to move, then the ends of the line"],
   ["Delete", "remove the measurements"],
   ["R", "everything as it was at first"],
   ["Space", "play and stop"],
   ["[ and ]", "previous and next series"],
+  ["?", "this list"],
   ["Esc", "back to the studies"],
 ];
 

@@ -2,6 +2,7 @@
 
 import { address, get } from "./api.js";
 import { h } from "./dom.js";
+import { openPages } from "./pages.js";
 import { token } from "./signin.js";
 
 const STORAGE = "1.2.840.10008.5.1.4.1.1.";
@@ -37,7 +38,7 @@ export async function openDocument(kind, instance, signal) {
   const url = URL.createObjectURL(blob);
   const free = () => URL.revokeObjectURL(url);
   if (kind === "film") return film(url, free);
-  if (kind === "pdf" && !navigator.pdfViewerEnabled) return { element: link(url, name), free };
+  if (kind === "pdf" && !navigator.pdfViewerEnabled) return pagesOf(blob, url, name, free);
   return { element: frame(kind, url, name), free };
 }
 
@@ -53,8 +54,18 @@ function frame(kind, url, name) {
   return h("iframe", { class: `document ${kind}`, title: name, src: kind === "pdf" ? `${url}#navpanes=0&view=FitH` : url, ...(kind === "report" ? { sandbox: "allow-same-origin" } : {}) });
 }
 
+/** The pages drawn here; what cannot be drawn can still be opened by whatever the device has for it. */
+async function pagesOf(blob, url, name, free) {
+  try {
+    const pages = await openPages(blob, name);
+    return { element: pages.element, free: () => { pages.free(); free(); } };
+  } catch {
+    return { element: link(url, name), free };
+  }
+}
+
 function link(url, name) {
-  return h("div", { class: "unshown" }, h("p", {}, "This browser shows no PDF documents inside a page."),
+  return h("div", { class: "unshown" }, h("p", {}, "This document cannot be shown here."),
     h("a", { class: "button primary", href: url, target: "_blank", rel: "noopener" }, `Open the ${name}`));
 }
 

@@ -3,6 +3,7 @@
 const WHEEL_STEP = 60; // pixels of a touch pad's wheel events for one slice; a mouse notch is more
 const TOUCH_STEP = 14; // pixels of a one-finger drag for one slice
 const MOUSE_STEP = 8;
+const OWN = "button, a, input, select, iframe, video, .pages"; // what has gestures of its own
 
 /**
  * Turns pointer and wheel events on `surface` into calls:
@@ -38,7 +39,7 @@ export function gestures(surface, actions) {
   };
 
   surface.addEventListener("pointerdown", (event) => {
-    if (event.target.closest("button, a, input, select, iframe, video")) return;
+    if (event.target.closest(OWN)) return;
     surface.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, at(event));
     finish();
@@ -87,10 +88,11 @@ export function gestures(surface, actions) {
   surface.addEventListener("pointercancel", lift);
   surface.addEventListener("contextmenu", (event) => event.preventDefault());
   surface.addEventListener("dblclick", (event) => {
-    if (!event.target.closest("button, a, input, select, iframe, video")) actions.reset();
+    if (!event.target.closest(OWN)) actions.reset();
   });
 
   surface.addEventListener("wheel", (event) => {
+    if (event.target.closest(".pages")) return;
     event.preventDefault();
     const pixels = event.deltaMode === 1 ? event.deltaY * 40 : event.deltaMode === 2 ? event.deltaY * 400 : event.deltaY;
     if (event.ctrlKey || event.metaKey) {

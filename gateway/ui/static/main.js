@@ -3,10 +3,10 @@
 import { guestOf, leave, takeLink } from "./guest.js";
 import { notice } from "./notices.js";
 import { session } from "./session.js";
-import { comeBack, endSession, guestsAre, token } from "./signin.js";
+import { comeBack, endSession, guestsAre, signedIn, token } from "./signin.js";
 import { studyList } from "./studies.js";
 import { StudyPage } from "./study.js";
-import { takeFiles } from "./upload.js";
+import { takeFiles, takeNone } from "./upload.js";
 
 const listPage = document.getElementById("list-page");
 const studyPage = document.getElementById("study-page");
@@ -71,5 +71,13 @@ if (!guestOf()) {
     else searchAgain();
   });
 }
+
+/** Who is known, and may look only, is offered nothing to store. */
+async function offer() {
+  const { may } = await session();
+  takeNone(may.length > 0 && !may.includes("store"));
+}
+signedIn(offer);
+offer();
 addEventListener("hashchange", follow);
 follow();

@@ -18,6 +18,7 @@ export class Ruler {
   #drawing = null;
   #picture = null;
   #ds = null;
+  #over = null;
 
   /** `changed` is called with what there is to tell of the measurement, and whether there are any lines. */
   constructor(surface, changed) {
@@ -55,6 +56,18 @@ export class Ruler {
     this.draw();
   }
 
+  /** Gives up the line that is being drawn. */
+  cancel() {
+    this.#drawing = null;
+    this.draw();
+  }
+
+  /** Shows one more element over the lines; null for none. */
+  over(element) {
+    this.#over = element;
+    this.draw();
+  }
+
   /** Forgets all lines. */
   clear() {
     const had = this.#lines.size > 0;
@@ -67,7 +80,7 @@ export class Ruler {
   /** Puts everything where it belongs after the picture moved. */
   draw() {
     const lines = [...(this.#lines.get(this.#picture) ?? []), ...(this.#drawing?.far ? [this.#drawing] : [])];
-    fill(this.element, this.#surface.size && lines.map((line) => this.#line(line)));
+    fill(this.element, this.#surface.size && [...lines.map((line) => this.#line(line)), this.#over]);
     this.#drawBar();
   }
 

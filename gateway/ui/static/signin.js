@@ -6,10 +6,16 @@ const KEY = "gantry.token";
 const PLACE = "gantry.place";
 let asking = null;
 let guest = () => false;
+let told = () => {};
 
 /** Says how to know a guest, who came with a link and has no token to give. */
 export function guestsAre(known) {
   guest = known;
+}
+
+/** Says whom to tell when a token was given. */
+export function signedIn(tell) {
+  told = tell;
 }
 
 /** The access token, or "" when none was given. */
@@ -90,6 +96,7 @@ function ask(again) {
       keep(given);
       document.getElementById("sign-out").hidden = false;
       resolve();
+      told();
     });
   });
 }

@@ -7,6 +7,7 @@ import { fill, h } from "./dom.js";
 import { downloadInstance } from "./download.js";
 import { flavour, pyramids } from "./pyramid.js";
 import { roundLength } from "./spacing.js";
+import { trusted } from "./trusted.js";
 
 const SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6";
 const TILES_AT_ONCE = 6;
@@ -270,10 +271,8 @@ let loaded = null;
 /** OpenSeadragon, and a source of tiles for it made from a pyramid's levels. */
 async function library() {
   if (loaded) return loaded.OpenSeadragon;
-  // It empties elements by setting their markup to nothing: that, and this one script, are let through.
-  window.trustedTypes?.createPolicy("default", { createHTML: (markup) => (markup === "" ? "" : null), createScriptURL: (url) => (url === SOURCE ? url : null) });
   await new Promise((resolve, reject) => {
-    document.head.append(h("script", { src: SOURCE, onload: resolve, onerror: () => reject(new Error("A part of the page could not be loaded.")) }));
+    document.head.append(h("script", { src: trusted("openseadragon/openseadragon.min.js"), onload: resolve, onerror: () => reject(new Error("A part of the page could not be loaded.")) }));
   });
   const { OpenSeadragon } = window;
   // It would add an inline style, which the page's policy keeps out, unless it finds one: this is one in name only.
@@ -309,9 +308,7 @@ async function library() {
     }
 
     getTileUrl(level, column, row) {
-      const tile = this.levels[level].tile(column, row);
-      if (!tile) return "";
-      return tile.stored ? tile.resource : `${tile.resource}/rendered`;
+      return this.levels[level].tile(column, row) ?? "";
     }
 
     hasTransparency() {
@@ -332,8 +329,6 @@ async function library() {
   loaded = { OpenSeadragon, Source };
   return OpenSeadragon;
 }
-
-const SOURCE = new URL("openseadragon/openseadragon.min.js", import.meta.url).href;
 
 function corners(element, lines) {
   fill(element, lines.filter(Boolean).map((line) => h("span", { dir: "auto" }, line)));

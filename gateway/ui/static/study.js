@@ -200,13 +200,13 @@ export class StudyPage {
   #key(event) {
     if (this.#page.hidden || document.querySelector("dialog[open]") || event.metaKey || event.altKey) return;
     const { target, key } = event;
-    if (target.matches("select, video, iframe, input:not([type=range]):not([type=radio])")) return;
-    if (key === " " && target.matches("button, a")) return;
+    if (target.matches("select, video, iframe, .pages, input:not([type=range]):not([type=radio])") && key !== "Escape") return;
+    if ((key === " " || key === "Enter") && target.matches("button, a")) return;
     if (target.matches("input[type=radio]") && key.startsWith("Arrow")) return;
     if (target.closest(".rail") && key.startsWith("Arrow")) return;
     const actions = {
-      ...this.#stage.keys,
       "[": () => this.#neighbour(-1), "]": () => this.#neighbour(1), Escape: () => (location.hash = guestOf() ? location.hash : "#/"),
+      ...this.#stage.keys,
     };
     const held = key.startsWith("Arrow") && [event.shiftKey && "Shift+", event.ctrlKey && "Control+"].find(Boolean);
     if (event.ctrlKey && !held) return;

@@ -22,6 +22,7 @@ const REASONS = new Map([
 
 let panel = null;
 let afterStore = () => {};
+let none = false;
 
 /** Makes the whole page take dropped files; `stored` is called when some have been stored. */
 export function takeFiles(button, stored) {
@@ -36,7 +37,7 @@ export function takeFiles(button, stored) {
     if (!carriesFiles(event)) return;
     event.preventDefault();
     depth += 1;
-    veil.hidden = false;
+    veil.hidden = none;
   });
   addEventListener("dragover", (event) => {
     if (carriesFiles(event)) event.preventDefault();
@@ -51,11 +52,18 @@ export function takeFiles(button, stored) {
     event.preventDefault();
     depth = 0;
     veil.hidden = true;
+    if (none) return; // nor does the browser open them in place of the page
     // The entries are only there during the event: take them before the first await.
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
     const files = [...event.dataTransfer.files];
     store(entries.length ? (await Promise.all(entries.map(filesBelow))).flat() : files);
   });
+}
+
+/** Whether files are not to be taken, since they would be refused. */
+export function takeNone(value) {
+  none = value;
+  document.body.classList.toggle("looks-only", value);
 }
 
 /** Lets the user choose files, or one folder. */

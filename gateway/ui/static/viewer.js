@@ -1,62 +1,51 @@
 // The viewer: one stack, one picture of it on the screen, and the tools that change what is seen.
 
-import { strip, toolbar } from "./controls.js";
+import { Caret } from "./caret.js";
+import { Cine } from "./cine.js";
+import { showHelp, strip, toolbar } from "./controls.js";
 import { TAG, edges, kindOf, number, numbers, turnedEdges, values } from "./dicom.js";
-import { openDocument } from "./documents.js";
-import { fill, h, icon, settled } from "./dom.js";
+import { h, settled } from "./dom.js";
 import { downloadInstance } from "./download.js";
 import { gestures } from "./gestures.js";
+import { Greys } from "./greys.js";
+import { Paper } from "./paper.js";
 import { Pictures, wanted } from "./pictures.js";
-import { Ruler } from "./ruler.js";
-import { Surface } from "./surface.js";
-import { dragged, hasGreyLevels, shownWindow, startingWindow, windowParameter, windowsFor } from "./windows.js";
+import { Race } from "./race.js";
+import { Screen } from "./screen.js";
 
 const LARGEST = 2048; // pixels on a side that are fetched before the user zooms in
 const AHEAD = 400; // pictures fetched around the one that is shown
 const DECODED_AROUND = 6;
 const DECODED_NEXT = 4; // on the way the user is going, while the user is going
-const AT_ONCE = 2; // requests under way for the picture that is wanted now: the newest may overtake a slow one
-const DEFAULT_RATE = 15; // pictures a second
+const NOTHING = { index: -1, key: "" };
 
 export class Viewer {
-  #canvas = h("canvas", { role: "img", "aria-label": "No picture yet" });
-  #corners = { who: corner("who"), what: corner("what"), where: corner("where"), how: corner("how") };
-  #edges = { left: edge("left"), right: edge("right"), top: edge("top"), bottom: edge("bottom") };
-  #instead = h("div", { class: "instead", hidden: true });
-  #told = h("p", { class: "unseen", role: "status" });
-  #surface = new Surface(this.#canvas, () => this.#ruler?.draw());
-  #ruler = new Ruler(this.#surface, (words, any) => this.#showMeasured(words, any));
-  #screen = h("div", { class: "screen", tabindex: "0", role: "group", "aria-label": "Picture; arrow keys go through the images" },
-    this.#canvas, this.#ruler.element, Object.values(this.#corners), Object.values(this.#edges), this.#ruler.bar,
-    h("span", { class: "loading", "aria-hidden": "true" }), this.#instead, this.#told);
+  #screen = new Screen((any) => this.#tools.showMeasured(any));
+  #surface = this.#screen.surface;
+  #ruler = this.#screen.ruler;
+  #caret = new Caret(this.#screen);
+  #paper = new Paper(this.#screen.element);
+  #greys = new Greys();
   #tools;
   #strip;
+  #cine;
   #tool = matchMedia("(pointer: coarse)").matches ? "scroll" : "window";
 
   #stack = null;
   #pictures = null;
+  #race = null;
   #modality = "";
   #index = 0; // the picture that is wanted
-  #shown = { index: -1, key: "" }; // the picture that is on the screen
+  #shown = NOTHING; // the picture that is on the screen
   #direction = 1;
-  #window = null; // null: as stored
-  #dragFrom = null;
-  #windows = [];
   #description = null;
   #letters = null; // directions in the patient at the edges of the picture as it is stored
-  #document = null; // the document that is on the screen in place of a picture
   #full = false; // whether large pictures are fetched in full
-  #chasing = new Set();
-  #asked = 0;
-  #drawn = 0;
-  #failed = new Map();
-  #playing = false;
-  #rate = DEFAULT_RATE;
 
   constructor() {
     this.#tools = toolbar({
-      choose: (tool) => (this.#tool = tool),
-      preset: (value) => this.setPreset(value === "" ? null : this.#windows[Number(value)]),
+      choose: (tool) => this.choose(tool),
+      preset: (value) => this.setPreset(value === "" ? null : Number(value)),
       invert: () => this.invert(),
       erase: () => this.erase(),
       turn: () => this.turn(),
@@ -64,9 +53,16 @@ export class Viewer {
       reset: () => this.reset(),
       download: () => this.download(),
     });
-    this.#strip = strip({ play: () => this.play(), go: (index) => this.go(index), speed: (rate) => (this.#rate = rate) });
+    this.#strip = strip({ play: () => this.play(), go: (index) => this.go(index), speed: (rate) => (this.#cine.rate = rate) });
+    this.#cine = new Cine(this.#strip, {
+      ready: () => this.#shown.index === this.#index || this.#race.failure(this.#want(this.#index).key) !== undefined,
+      next: () => {
+        this.go((this.#index + 1) % this.#stack.length);
+        this.#direction = 1;
+      },
+    });
     this.#tools.showTool(this.#tool);
-    gestures(this.#screen, {
+    gestures(this.#screen.element, {
       tool: () => this.#tool,
       scroll: (steps) => this.step(steps),
       windowStart: () => this.#startWindow(),
@@ -79,7 +75,7 @@ export class Viewer {
       zoom: (factor, x, y) => this.zoom(factor, x, y),
       reset: () => this.fit(),
     });
-    this.element = h("section", { class: "viewer", "aria-label": "Viewer" }, this.#tools.element, this.#screen, this.#strip.element);
+    this.element = h("section", { class: "viewer", "aria-label": "Viewer" }, this.#tools.element, this.#screen.element, this.#strip.element);
   }
 
   /** Keys, by their names; see StudyPage. */
@@ -94,8 +90,10 @@ export class Viewer {
       "+": () => this.zoom(1.25), "=": () => this.zoom(1.25), "-": () => this.zoom(0.8), f: () => this.fit(), r: () => this.reset(),
       i: () => this.invert(), t: () => this.turn(), h: () => this.flip(), v: () => this.flip({ upsideDown: true }),
       w: () => this.choose("window"), s: () => this.choose("scroll"), p: () => this.choose("pan"), z: () => this.choose("zoom"), m: () => this.choose("measure"),
-      " ": () => this.play(), 0: () => this.setPreset(null), Delete: () => this.erase(),
-      ...Object.fromEntries(Array.from({ length: 9 }, (_, place) => [String(place + 1), () => this.presetAt(place)])),
+      " ": () => this.play(), 0: () => this.setPreset(null), Delete: () => this.erase(), "?": () => showHelp(),
+      ...Object.fromEntries(Array.from({ length: 9 }, (_, place) => [String(place + 1), () => this.setPreset(place)])),
+      ...(this.#tool === "measure" && this.#surface.size ? { Enter: () => this.#caret.press() } : {}),
+      ...this.#caret.keys,
     };
   }
 
@@ -104,11 +102,12 @@ export class Viewer {
     this.close();
     this.#stack = stack;
     this.#pictures = new Pictures();
+    this.#race = new Race(this.#pictures);
     this.#modality = modality;
-    corners(this.#corners.who, who);
-    corners(this.#corners.what, what);
-    this.#strip.showLength(stack.length, DEFAULT_RATE);
-    this.#rate = DEFAULT_RATE;
+    this.#greys.clear(modality);
+    this.#screen.write("who", who);
+    this.#screen.write("what", what);
+    this.#cine.load(stack.length);
     this.#tools.showWindows([], true);
     this.#tools.showUse(true);
     this.#surface.reset();
@@ -121,35 +120,29 @@ export class Viewer {
 
   /** Stops and forgets the stack; the screen goes dark. */
   close() {
-    this.#stop();
+    this.#cine.stop();
+    this.#race?.close();
     this.#pictures?.close();
-    this.#closeDocument();
+    this.#paper.close();
+    this.#caret.hide();
     this.#ruler.clear();
     this.#ruler.show(null, null);
-    this.#pictures = this.#stack = this.#window = this.#description = this.#dragFrom = null;
-    this.#windows = [];
-    this.#letters = null;
-    this.#shown = { index: -1, key: "" };
+    this.#greys.clear();
+    this.#pictures = this.#race = this.#stack = this.#description = this.#letters = null;
+    this.#shown = NOTHING;
     this.#index = 0;
     this.#direction = 1;
     this.#full = false;
-    this.#chasing.clear();
-    this.#failed.clear();
-    this.#surface.show(null);
-    this.#instead.hidden = true;
-    this.#showEdges();
-    for (const text of Object.values(this.#corners)) fill(text);
-    delete this.#screen.dataset.shown;
+    this.#screen.clean();
   }
 
   focus() {
-    this.#screen.focus({ preventScroll: true });
+    this.#screen.focus();
   }
 
   /** Shows a line of text in place of a picture. */
   say(symbol, title, note, ...more) {
-    fill(this.#instead, icon(symbol), h("p", { class: "title" }, title), h("p", { class: "muted" }, note), ...more);
-    this.#instead.hidden = false;
+    this.#screen.say(symbol, title, note, ...more);
   }
 
   go(index) {
@@ -162,7 +155,7 @@ export class Viewer {
   }
 
   step(steps) {
-    this.#stop();
+    this.#cine.stop();
     this.go(this.#index + steps);
   }
 
@@ -174,10 +167,14 @@ export class Viewer {
     this.step(this.#stack ? this.#stack.length : 0);
   }
 
+  play() {
+    if (this.#stack) this.#cine.toggle(this.#stack.length);
+  }
+
   zoom(factor, x, y) {
     this.#surface.zoomBy(factor, x, y);
     this.#showHow();
-    if (!this.#full && this.#stack?.length && this.#isLarge() && this.#surface.scale > 1) {
+    if (!this.#full && this.#stack?.length && this.#isLarge(this.#index) && this.#surface.scale > 1) {
       this.#full = true;
       this.#chase();
     }
@@ -204,18 +201,12 @@ export class Viewer {
   choose(tool) {
     this.#tool = tool;
     this.#tools.showTool(tool);
+    if (tool !== "measure") this.#caret.hide();
   }
 
   /** Takes the measured distances away. */
   erase() {
     this.#ruler.clear();
-  }
-
-  /** Changes the window as a drag by so many pixels would. */
-  changeWindow(right, down) {
-    this.#startWindow();
-    this.#dragWindow(right, down);
-    this.#endWindow();
   }
 
   invert() {
@@ -232,149 +223,91 @@ export class Viewer {
   }
 
   /** A window of the list by its place in it, or null for the window as stored. */
-  setPreset(window) {
-    this.#window = window ? { center: window.center, width: window.width } : null;
+  setPreset(place) {
+    if (!this.#greys.choose(place)) return;
     this.#chase();
     this.#showHow();
   }
 
-  presetAt(place) {
-    if (this.#windows[place]) this.setPreset(this.#windows[place]);
+  /** Changes the window as a drag by so many pixels would. */
+  changeWindow(right, down) {
+    this.#startWindow();
+    this.#dragWindow(right, down);
+    this.#endWindow();
   }
 
-  play() {
-    if (this.#playing) return this.#stop();
-    if (!this.#stack || this.#stack.length < 2) return;
-    this.#playing = true;
-    this.#strip.showPlaying(true);
-    let last = performance.now();
-    const tick = (now) => {
-      if (!this.#playing) return;
-      // Waits for a picture that is late rather than leaving it out.
-      const due = now - last >= 1000 / this.#rate - 2;
-      if (due && (this.#shown.index === this.#index || this.#failed.has(this.#want(this.#index).key))) {
-        last = Math.max(last + 1000 / this.#rate, now - 50);
-        this.go((this.#index + 1) % this.#stack.length);
-        this.#direction = 1;
-      }
-      requestAnimationFrame(tick);
-    };
-    requestAnimationFrame(tick);
+  /** Saves the object that is on the screen. */
+  download() {
+    if (this.#stack?.length) downloadInstance(this.#stack.pictures[this.#index].instance);
   }
 
-  #stop() {
-    this.#playing = false;
-    this.#strip.showPlaying(false);
-  }
-
-  #isLarge() {
-    const { rows, columns } = this.#stack.pictures[this.#index];
+  #isLarge(index) {
+    const { rows, columns } = this.#stack.pictures[index];
     return Math.max(rows || 0, columns || 0) > LARGEST;
   }
 
   #want(index) {
-    const { resource, rows, columns } = this.#stack.pictures[index];
-    const query = {};
-    if (this.#window) query.window = windowParameter(this.#window);
-    if (!this.#full && Math.max(rows || 0, columns || 0) > LARGEST) query.viewport = `${LARGEST},${LARGEST}`;
-    return wanted(`${resource}/rendered`, query);
+    const query = this.#greys.query;
+    if (!this.#full && this.#isLarge(index)) query.viewport = `${LARGEST},${LARGEST}`;
+    return wanted(`${this.#stack.pictures[index].resource}/rendered`, query);
+  }
+
+  /** What is wanted of these places in the stack, those that are no pictures left out. */
+  #wants(places) {
+    return places.filter((place) => this.#stack.pictures[place] && !this.#stack.pictures[place].kind).map((place) => this.#want(place));
   }
 
   /** Gets the wanted picture onto the screen: at once when it is there, else as soon as it arrives. */
   #chase() {
     if (!this.#stack?.length) return;
-    const index = this.#index;
+    const [race, index] = [this.#race, this.#index];
     const want = this.#want(index);
-    if (this.#stack.pictures[index].kind) {
-      this.#drawn = ++this.#asked;
-      this.#showDocument(index, want);
-      return;
-    }
     const ready = this.#pictures.ready(want);
-    if (ready) {
-      this.#drawn = ++this.#asked;
-      this.#show(index, want, ready);
+    const failure = race.failure(want.key);
+    if (this.#stack.pictures[index].kind || ready || failure) {
+      race.settle();
+      if (this.#stack.pictures[index].kind) this.#showDocument(index, want);
+      else if (ready) this.#show(index, want, ready);
+      else this.#showFailure(index, want, failure);
       return;
     }
-    if (this.#failed.has(want.key)) {
-      this.#drawn = ++this.#asked;
-      this.#showFailure(index, want, this.#failed.get(want.key));
-      return;
-    }
-    this.#screen.classList.add("late");
-    if (this.#chasing.has(want.key) || this.#chasing.size >= AT_ONCE) return;
-    this.#chasing.add(want.key);
-    const turn = ++this.#asked;
-    const pictures = this.#pictures;
-    pictures
-      .load(want)
-      .then((bitmap) => {
-        if (pictures !== this.#pictures || turn <= this.#drawn) return;
-        this.#drawn = turn;
-        this.#show(index, want, bitmap);
-      })
-      .catch((error) => {
-        if (pictures === this.#pictures) this.#failed.set(want.key, error);
-      })
-      .finally(() => {
-        if (pictures !== this.#pictures) return;
-        this.#chasing.delete(want.key);
-        if (this.#shown.key !== this.#want(this.#index).key) this.#chase();
-      });
+    this.#screen.late = true;
+    race.run(want, (bitmap) => this.#show(index, want, bitmap), () => {
+      if (this.#shown.key !== this.#want(this.#index).key) this.#chase();
+    });
   }
 
   #show(index, want, bitmap) {
     this.#shown = { index, key: want.key };
-    this.#closeDocument();
-    this.#instead.hidden = true;
+    this.#paper.close();
     this.#tools.showUse(true);
-    this.#surface.show(bitmap);
-    this.#canvas.setAttribute("aria-label", `Image ${index + 1} of ${this.#stack.length}`);
-    this.#screen.dataset.shown = String(index + 1);
+    this.#screen.show(bitmap, `Image ${index + 1} of ${this.#stack.length}`);
+    this.#screen.mark(index + 1);
     this.#presented(index, want);
   }
 
   async #showDocument(index, want) {
     const { instance, kind } = this.#stack.pictures[index];
-    if (this.#shown.key === want.key && this.#document) return;
+    if (this.#shown.key === want.key && this.#paper.open) return;
     this.#shown = { index, key: want.key };
-    this.#closeDocument();
-    this.#instead.hidden = true;
-    this.#surface.show(null);
+    this.#screen.show(null);
     this.#tools.showUse(false);
-    this.#screen.dataset.shown = String(index + 1);
-    this.#screen.classList.add("late");
-    const opening = (this.#document = { closed: new AbortController(), free: () => {} });
+    this.#screen.mark(index + 1);
+    this.#screen.late = true;
+    const unplayable = new Error("This browser cannot play this kind of video; it can be downloaded.");
     try {
-      const opened = await openDocument(kind, instance, opening.closed.signal);
-      if (opening !== this.#document) return opened.free();
-      Object.assign(opening, opened);
-      this.#screen.append(opened.element);
-      opened.element.addEventListener("error", () => this.#unplayable(opening, index, want));
-      this.#presented(index, want);
+      if (await this.#paper.put(kind, instance, () => this.#showFailure(index, want, unplayable))) this.#presented(index, want);
     } catch (error) {
-      if (opening === this.#document) this.#showFailure(index, want, error);
+      this.#showFailure(index, want, error);
     }
   }
 
-  #unplayable(opening, index, want) {
-    if (opening !== this.#document) return;
-    this.#showFailure(index, want, new Error("This browser cannot play this kind of video; it can be downloaded."));
-  }
-
-  #closeDocument() {
-    this.#document?.closed.abort();
-    this.#document?.element?.remove();
-    this.#document?.free();
-    this.#document = null;
-  }
-
   #showFailure(index, want, error) {
-    this.#closeDocument();
+    this.#paper.close();
     this.#tools.showUse(false);
     this.#shown = { index, key: want.key };
-    this.#surface.show(null);
-    this.#screen.dataset.shown = "none";
+    this.#screen.show(null);
+    this.#screen.mark("none");
     const { sopClass } = this.#stack.pictures[index];
     if (error.noPicture) {
       const kind = kindOf(sopClass, this.#modality);
@@ -388,33 +321,30 @@ export class Viewer {
   }
 
   #retry(want) {
-    this.#failed.delete(want.key);
-    this.#shown = { index: -1, key: "" };
-    this.#instead.hidden = true;
+    this.#race.forgive(want.key);
+    this.#shown = NOTHING;
+    this.#screen.unsay();
     this.#tools.showUse(true);
     this.#chase();
   }
 
   #presented(index, want) {
-    this.#screen.classList.toggle("late", want.key !== this.#want(this.#index).key);
-    const { frame, frames, instanceNumber } = this.#stack.pictures[index];
-    this.#ruler.show(this.#stack.pictures[index], this.#description);
-    corners(this.#corners.where, [
+    this.#screen.late = want.key !== this.#want(this.#index).key;
+    const picture = this.#stack.pictures[index];
+    const { frame, frames, instanceNumber } = picture;
+    this.#ruler.show(picture, this.#description);
+    this.#screen.write("where", [
       `Image ${index + 1} of ${this.#stack.length}`,
       [Number.isNaN(instanceNumber) ? "" : `No. ${instanceNumber}`, frames > 1 ? `frame ${frame} of ${frames}` : ""].filter(Boolean).join(", "),
     ]);
     this.#showHow();
-    this.#decodeNext();
+    const next = Array.from({ length: DECODED_NEXT }, (_, step) => this.#index + this.#direction * (step + 1));
+    this.#pictures.decode(this.#wants(next));
     this.#afterwards();
   }
 
-  #decodeNext() {
-    const next = Array.from({ length: DECODED_NEXT }, (_, step) => this.#index + this.#direction * (step + 1));
-    this.#pictures.decode(next.filter((index) => this.#stack.pictures[index] && !this.#stack.pictures[index].kind).map((index) => this.#want(index)));
-  }
-
   #afterwards = settled(() => {
-    if (!this.#stack?.length || this.#dragFrom) return;
+    if (!this.#stack?.length || this.#greys.dragging) return;
     this.#prefetch();
     this.#describe();
   }, 50);
@@ -425,7 +355,7 @@ export class Viewer {
       // Two on the way the user is going for each one behind.
       order.push(this.#index + this.#direction * (2 * near - 1), this.#index + this.#direction * 2 * near, this.#index - this.#direction * near);
     }
-    const wants = order.filter((index) => this.#stack.pictures[index] && !this.#stack.pictures[index].kind).map((index) => this.#want(index));
+    const wants = this.#wants(order);
     this.#pictures.prefetch(wants);
     this.#pictures.decode(wants.slice(0, DECODED_AROUND));
   }
@@ -439,9 +369,8 @@ export class Viewer {
     if (stack !== this.#stack || index !== this.#index || ds === this.#description) return;
     this.#description = ds;
     const { frame, frames } = stack.pictures[index];
-    const grey = hasGreyLevels(ds);
-    this.#windows = grey ? windowsFor(ds, this.#modality, frame) : [];
-    this.#tools.showWindows(this.#windows, grey);
+    const grey = this.#greys.describe(ds, frame);
+    this.#tools.showWindows(this.#greys.list, grey);
     const shared = values(values(ds, TAG.SharedFunctionalGroups)[0], TAG.PlaneOrientation)[0];
     const own = numbers(ds, TAG.ImageOrientationPatient);
     this.#letters = edges(own.length ? own : numbers(shared, TAG.ImageOrientationPatient));
@@ -452,69 +381,34 @@ export class Viewer {
   }, 120);
 
   #useRate(ds) {
-    const rate = [number(ds, TAG.RecommendedDisplayFrameRate), number(ds, TAG.CineRate), 1000 / number(ds, TAG.FrameTime)].find((value) => value > 0 && value <= 120);
-    if (!rate) return;
-    this.#rate = Math.max(1, Math.round(rate));
-    this.#strip.showLength(this.#stack.length, this.#rate);
+    const rates = [number(ds, TAG.RecommendedDisplayFrameRate), number(ds, TAG.CineRate), 1000 / number(ds, TAG.FrameTime)];
+    const rate = rates.find((value) => value > 0 && value <= 120);
+    if (rate) this.#cine.load(this.#stack.length, rate);
   }
 
   #showHow() {
-    const shown = this.#shown.index >= 0 && this.#instead.hidden;
-    const actual = shown && shownWindow(this.#pictures?.rendering(this.#shown.key));
-    const as = this.#window ?? (actual || null);
-    // Without a window of its own, an image is shown from its lowest to its highest value.
-    const note = !this.#window && as?.source === "computed" ? "  full range" : "";
-    corners(this.#corners.how, shown ? [as ? `L ${readable(as.center)}  W ${readable(as.width)}${note}` : "", `${Math.round(this.#surface.zoom * 100)} %`] : []);
-    const place = this.#windows.findIndex(({ center, width }) => center === this.#window?.center && width === this.#window?.width);
-    this.#tools.showPreset(this.#window === null ? "" : place >= 0 ? String(place) : "own");
+    const shown = this.#shown.index >= 0 && this.#screen.clear;
+    this.#screen.write("how", shown ? [this.#greys.words(this.#pictures?.rendering(this.#shown.key)), `${Math.round(this.#surface.zoom * 100)} %`] : []);
+    this.#tools.showPreset(this.#greys.place);
   }
 
   #showEdges() {
-    const letters = turnedEdges(this.#letters, this.#surface);
-    for (const [side, element] of Object.entries(this.#edges)) element.textContent = letters?.[side] ?? "";
+    this.#screen.letter(turnedEdges(this.#letters, this.#surface));
   }
 
   #startWindow() {
-    if (!this.#stack?.length || !hasGreyLevels(this.#description)) return;
-    const { frame } = this.#stack.pictures[this.#index];
-    this.#dragFrom = this.#window ?? shownWindow(this.#pictures.rendering(this.#shown.key)) ?? startingWindow(this.#description, this.#modality, frame);
+    if (!this.#stack?.length) return;
+    this.#greys.start(this.#description, this.#stack.pictures[this.#index].frame, this.#pictures.rendering(this.#shown.key));
   }
 
   #dragWindow(right, down) {
-    if (!this.#dragFrom || Math.hypot(right, down) < 3) return;
-    this.#window = dragged(this.#dragFrom, right, down);
+    if (!this.#greys.drag(right, down)) return;
     this.#showHow();
     this.#chase();
   }
 
   #endWindow() {
-    this.#dragFrom = null;
+    this.#greys.end();
     this.#afterwards();
   }
-
-  #showMeasured(words, any) {
-    this.#told.textContent = words;
-    this.#tools.showMeasured(any);
-  }
-
-  /** Saves the object that is on the screen. */
-  download() {
-    if (this.#stack?.length) downloadInstance(this.#stack.pictures[this.#index].instance);
-  }
-}
-
-function readable(value) {
-  return String(Number(value.toPrecision(6)));
-}
-
-function corner(name) {
-  return h("div", { class: `corner ${name}` });
-}
-
-function edge(side) {
-  return h("span", { class: `edge ${side}`, "aria-hidden": "true" });
-}
-
-function corners(element, lines) {
-  fill(element, lines.filter(Boolean).map((line) => h("span", { dir: "auto" }, line)));
 }

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from tests.gateway.dicomweb.service import Service
 from tests.gateway.dicomweb.test_rendered import picture, url
 from tests.parts.datasets import color, encapsulated, part10_bytes
-from tests.parts.films import FRAMES, decoded, film
+from tests.parts.films import FRAMES, decoded, film, heard, talkie
 
 H264, H265, MPEG2 = "1.2.840.10008.1.2.4.102", "1.2.840.10008.1.2.4.107", "1.2.840.10008.1.2.4.100"
 
@@ -28,6 +28,7 @@ FILMS = {
     "mp4": (stored("mp4", film("libx264", "mp4")), H264),
     "transport": (stored("transport", film("libx264", "mpegts")), H264),
     "bare": (stored("bare", film("libx264", "h264")), H264),
+    "talkie": (stored("talkie", talkie()), H264),
     "hevc": (stored("hevc", film("libx265", "mp4")), H265),
     "hevc bare": (stored("hevc bare", film("libx265", "hevc")), H265),
     "mpeg-2": (stored("mpeg-2", film("mpeg2video", "mpeg")), MPEG2),
@@ -93,6 +94,22 @@ def test_a_stream_that_is_none_is_406_and_still_to_be_had(filled: Service) -> No
     assert filled.get(f"{where}/rendered").status_code == 406
     assert filled.get(f"{where}/rendered", "video/h264").content.startswith(b"\0\0\1 is no film")
     assert picture(filled.get(f"{where}/thumbnail")).size == (128, 128)
+
+
+def test_sound_of_a_transport_stream_comes_along(filled: Service, browser: Browser) -> None:
+    """RT-03: AAC, copied as the pictures are; Chromium decodes it while it plays."""
+    where = f"{url(FILMS['talkie'][0])}/rendered"
+    rate, first, sound = heard(filled.get(where, "video/mp4").content, "mp4")
+    assert rate == 44_100 and abs(first) < 0.1 and len(sound) > 3.5 * rate
+    page = browser.new_page()
+    try:
+        page.goto(f"{filled.url}{where}")
+        page.evaluate(
+            "() => { const video = document.querySelector('video'); video.muted = true; return video.play(); }"
+        )
+        page.wait_for_function("() => document.querySelector('video').webkitAudioDecodedByteCount > 1000")
+    finally:
+        page.close()
 
 
 @pytest.mark.parametrize("name", ["mp4", "transport", "bare"])

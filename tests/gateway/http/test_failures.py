@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator, MutableMapping
 from typing import Any
@@ -13,6 +12,7 @@ from starlette.exceptions import HTTPException
 from gateway import errors
 from gateway.http import failures
 from storage import errors as stored
+from tests.parts import asynchronous
 
 
 def subclasses(base: type[Exception]) -> Iterator[type[Exception]]:
@@ -47,7 +47,7 @@ def body_of(problem: failures.Problem, method: str = "GET") -> tuple[int, dict[s
     async def receive() -> MutableMapping[str, Any]:
         raise AssertionError("a problem reads nothing")
 
-    asyncio.run(problem({"type": "http", "method": method}, receive, send))
+    asynchronous.run(problem({"type": "http", "method": method}, receive, send))
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], headers, sent[1]["body"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ from gateway.http import health
 from gateway.http.identity import caller_of
 from storage.errors import ObjectStoreUnavailable
 from tests.gateway.dicomweb.service import Service, serve
+from tests.parts import asynchronous
 
 TOKEN = "a-token-of-enough-length"
 VIEWER = "https://viewer.example"
@@ -288,7 +288,7 @@ def broken() -> None:
 def ready(checks: Sequence[health.Check], partial: Sequence[health.Check] = ()) -> Response:
     routes = health.routes(checks, partial=partial)
     route = next(one for one in routes if isinstance(one, Route) and one.path == "/readyz")
-    answer: Response = asyncio.run(route.endpoint(Request({"type": "http", "method": "GET", "headers": []})))
+    answer: Response = asynchronous.run(route.endpoint(Request({"type": "http", "method": "GET", "headers": []})))
     return answer
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ import pytest
 from gateway.errors import NotRenderable
 from gateway.render.video.container import HEAD, Container, container_of
 from gateway.render.video.remux import remux
-from gateway.render.video.transport import Piece, video_of
-from tests.parts.films import FRAMES, decoded, film
+from gateway.render.video.transport import Piece, streams_of
+from tests.parts.films import FRAMES, RATE, decoded, film, heard, talkie
 
 
 def pieces(data: bytes, size: int) -> list[bytes]:
@@ -24,7 +25,7 @@ def packed(data: bytes, size: int = 1000, rate: float | None = 10.0) -> bytes:
     out = BytesIO()
     stream: Iterable[Piece] = (Piece(piece) for piece in pieces(data, size))
     if container_of(data[:HEAD]) is Container.TRANSPORT:
-        stream = video_of(pieces(data, size))
+        stream = streams_of(pieces(data, size))
     remux(stream, rate, out)
     return out.getvalue()
 
@@ -69,6 +70,49 @@ def test_pictures_are_copied_bit_by_bit_and_shown_in_their_order(
     for number, ((_, mine), (_, theirs)) in enumerate(zip(found, expected, strict=True)):
         assert np.array_equal(mine, theirs)
         assert abs(int(mine.sum(axis=0).argmax()) - 4 * number) <= 3
+
+
+@pytest.mark.parametrize("size", [7, 188, 1 << 20])
+@pytest.mark.parametrize(
+    ("rate", "channels", "late"),
+    [(44_100, "stereo", 0.0), (48_000, "mono", 0.0), (44_100, "stereo", 0.5), (44_100, "stereo", -0.3)],
+)
+def test_sound_comes_along_and_stays_with_the_pictures(rate: int, channels: str, late: float, size: int) -> None:
+    """RT-03: AAC of a transport stream, copied frame by frame, as loud as before at the same time as before."""
+    data = talkie(rate=rate, channels=channels, late=late)
+    found = packed(data, size)
+    pictures = decoded(found, "mp4")
+    assert len(pictures) == FRAMES and pictures[0][0] == 0
+    (was_rate, was_first, was), (is_rate, is_first, sound) = heard(data), heard(found, "mp4")
+    assert is_rate == was_rate == rate
+    # In the stream both begin some time after zero; in the film the pictures do not.
+    shift = decoded(data)[0][0]
+    if late >= 0:
+        assert is_first == pytest.approx(was_first - shift, abs=0.03)
+    common = min(len(was), len(sound))
+    assert common > 0.8 * rate * FRAMES / RATE
+
+    def louder(first: float, samples: np.ndarray[Any, Any]) -> float:
+        """When the tone becomes loud."""
+        return first + float(np.argmax(np.abs(samples) > 0.5)) / rate
+
+    assert louder(is_first, sound) == pytest.approx(louder(was_first, was) - shift, abs=0.03)
+
+
+def test_what_is_no_sound_is_passed_over() -> None:
+    """S-30 in spirit: the film is packed all the same, with as much of its sound as can be read."""
+    whole = talkie()
+    chance = random.Random(7)
+    for _ in range(60):
+        data = bytearray(whole)
+        for _ in range(200):
+            place = chance.randrange(188 * 20, len(data))
+            if place % 188 > 20:
+                data[place] = chance.randrange(256)
+        try:
+            assert packed(bytes(data))[4:8] == b"ftyp"
+        except NotRenderable:
+            continue
 
 
 def test_the_rate_is_the_one_asked_for_else_that_of_the_stream() -> None:

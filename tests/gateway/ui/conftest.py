@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import httpx
@@ -11,7 +12,8 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog,
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from tests.parts.datasets import part10_bytes
+from tests.parts.datasets import part10_bytes, uid
+from tests.parts.fix_gateway import BackendEnvironment, starter
 from tests.parts.gateway import GatewayProcess
 
 # The canvas is copied first: Chromium draws a canvas another way once it has been read from.
@@ -94,6 +96,12 @@ class Visit:
         self.page.locator(".row", has_text=text).click()
         self.wait_for_picture(1)
 
+    def open_series(self, study: object, series: int = 0) -> None:
+        """Go to a study of `tests.parts.datasets` by its name, or to one of its series; wait for its first picture."""
+        below = f"/series/{uid('series', study, series)}" if series else ""
+        self.open(f"#/studies/{uid('study', study)}{below}")
+        self.wait_for_picture(1)
+
     @property
     def screen(self) -> Locator:
         """The part of the viewer where the picture is."""
@@ -174,6 +182,8 @@ class Visitors:
             locale=locale,
             color_scheme="light" if light else "dark",
         )
+        if phone:  # their browsers open PDF documents elsewhere
+            context.add_init_script("Object.defineProperty(Navigator.prototype, 'pdfViewerEnabled', { value: false })")
         visit = Visit(context, gateway)
         self._visits.append((context, visit))
         return visit
@@ -187,6 +197,15 @@ class Visitors:
         """See `Visit.check`, for every window."""
         for _, visit in self._visits:
             visit.check()
+
+
+@pytest.fixture(scope="session")
+def page_gateway(
+    tmp_path_factory: pytest.TempPathFactory, backend_environment: BackendEnvironment
+) -> Iterator[GatewayProcess]:
+    """A gateway that asks for no token, for all tests that have studies of their own and ask for these by name."""
+    with ExitStack() as running:
+        yield starter(running, tmp_path_factory.mktemp("page"), backend_environment)()
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ The same call gives the same data set.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
@@ -34,6 +36,7 @@ def _inside(x: Plane, y: Plane, cx: float, cy: float, rx: float, ry: float, turn
     return edge
 
 
+@lru_cache(maxsize=64)
 def _cloud(size: int, scale: float, seed: int) -> Plane:
     """Smooth noise of unit spread; `scale` is the size of its grains as a part of the picture."""
     noise = np.random.default_rng(seed).standard_normal((size, size))

@@ -7,7 +7,7 @@ that marks a place (`MARK`). Levels of more than `DRAWN` pixels are put together
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from tests.parts.datasets import change, encapsulated, instance, sequence_item, uid
+from tests.parts.datasets import change, encapsulated, instance, pixels, sequence_item, uid
 
 Colours = NDArray[np.uint8]
 Place = NDArray[np.float64]
@@ -135,6 +135,78 @@ def slide(
         ds.ImageType = ["ORIGINAL", "PRIMARY", flavour, "NONE"]
         ds.SpecimenLabelInImage = "YES" if flavour == "LABEL" else "NO"
         yield change(encapsulated(ds, [jpeg(picture)], photometric="YBR_FULL_422"), values)
+
+
+def layered(
+    study: object,
+    number: int,
+    colours: Sequence[Sequence[tuple[int, int, int]]],
+    *,
+    sparse: bool = False,
+    side: int = 512,
+    tile: int = 256,
+    profiles: Sequence[bytes | None] = (),
+    **values: object,
+) -> Dataset:
+    """One level of even colours: `colours` of each optical path, and in it of each focal plane.
+
+    Frames are in the order of TILED_FULL (PS3.3 C.7.6.17.3), or with `sparse` in the opposite one. `profiles` are those
+    of the optical paths.
+    """
+    ds = _level(study, number, (side, side), tile, 0.0005, 1)
+    tiles_of_plane = (side // tile) ** 2
+    depths = len(colours[0])
+    ds.NumberOfOpticalPaths, ds.TotalPixelMatrixFocalPlanes = len(colours), depths
+    ds.OpticalPathSequence = [
+        sequence_item(OpticalPathIdentifier=chr(65 + at), OpticalPathDescription=f"Stain {chr(65 + at)}")
+        for at in range(len(colours))
+    ]
+    for item, profile in zip(ds.OpticalPathSequence, profiles, strict=False):
+        if profile is not None:
+            item.ICCProfile = profile
+    frames, groups = [], []
+    for path, planes in enumerate(colours):
+        for depth, colour in enumerate(planes):
+            data = jpeg(np.full((tile, tile, 3), colour, np.uint8))
+            for at in range(tiles_of_plane):
+                frames.append(data)
+                item = _position(at % (side // tile), at // (side // tile), tile)
+                item.PlanePositionSlideSequence[0].ZOffsetInSlideCoordinateSystem = str(0.002 * depth)
+                item.OpticalPathIdentificationSequence = [sequence_item(OpticalPathIdentifier=chr(65 + path))]
+                groups.append(item)
+    ds.DimensionOrganizationType = "TILED_SPARSE" if sparse else "TILED_FULL"
+    if sparse:
+        frames.reverse()
+        groups.reverse()
+        ds.PerFrameFunctionalGroupsSequence = groups
+    return change(encapsulated(ds, frames, photometric="YBR_FULL_422"), values)
+
+
+def fluorescence(study: object, number: int, name: str, levels: Sequence[int]) -> Dataset:
+    """One channel in an instance of its own: 16-bit greys without a window, one level for each of four tiles."""
+    ds = _level(study, number, (512, 512), 256, 0.0005, 1)
+    ds.DimensionOrganizationType = "TILED_FULL"
+    ds.OpticalPathSequence = [sequence_item(OpticalPathIdentifier=name, OpticalPathDescription=name)]
+    frames = np.stack([np.full((256, 256), level, np.uint16) for level in levels])
+    frames[:, 0, 0] = 0  # so that the range of each tile is another
+    return pixels(ds, frames)
+
+
+def concatenation(study: object, first: int, parts: int = 2) -> Iterator[Dataset]:
+    """One level of 4 by 2 tiles in several instances: each tile with a colour of its own (PS3.3 C.7.6.16.2.2.4)."""
+    colours = [(40 + 25 * at, 200 - 20 * at, 90) for at in range(8)]
+    each = len(colours) // parts
+    for part in range(parts):
+        ds = _level(study, first + part, (1024, 512), 256, 0.0005, 1)
+        ds.DimensionOrganizationType = "TILED_FULL"
+        ds.ConcatenationUID = uid("concatenation", study)
+        ds.SOPInstanceUIDOfConcatenationSource = uid("source", study)
+        ds.InConcatenationNumber, ds.InConcatenationTotalNumber = part + 1, parts
+        ds.ConcatenationFrameOffsetNumber = part * each
+        own = colours[part * each : (part + 1) * each]
+        yield encapsulated(
+            ds, [jpeg(np.full((256, 256, 3), colour, np.uint8)) for colour in own], photometric="YBR_FULL_422"
+        )
 
 
 def _level(study: object, number: int, size: tuple[int, int], tile: int, spacing: float, reduced: int) -> Dataset:

@@ -23,12 +23,6 @@ def fill(gateway: GatewayProcess, study: str, token: str = "") -> None:
     stow(gateway, [*ct_torso(study, slices=3, size=64), *mr_head(study, series=2, slices=2, size=64)], token)
 
 
-def opened(visit: Visit, study: str) -> Visit:
-    visit.open(f"#/studies/{uid('study', study)}")
-    visit.wait_for_picture(1)
-    return visit
-
-
 def choose(visit: Visit, name: str) -> None:
     visit.page.get_by_role("button", name="Download and more").click()
     visit.page.get_by_role("menuitem", name=name).click()
@@ -48,16 +42,18 @@ def instances(download: Download) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("token", ["", TOKEN])
-def test_studies_and_series_are_saved_as_archives(start_gateway: StartGateway, visit: Visitors, token: str) -> None:
+def test_studies_and_series_are_saved_as_archives(
+    start_gateway: StartGateway, page_gateway: GatewayProcess, visit: Visitors, token: str
+) -> None:
     """MT-07, with and without a token that the browser's own download could not carry."""
-    gateway = start_gateway(environment={"GANTRY_TOKEN": token} if token else {})
+    gateway = start_gateway(environment={"GANTRY_TOKEN": token}) if token else page_gateway
     fill(gateway, "saved", token)
     here = visit(gateway)
     here.expected = {401}
-    here.open()
+    here.open(f"#/studies/{uid('study', 'saved')}")
     if token:
         sign_in(here, token)
-    here.open_study("saved")
+    here.wait_for_picture(1)
     study = saved(here, "Download the study (zip)")
     assert study.suggested_filename == f"{uid('study', 'saved')}.zip"
     assert sorted(modality for modality, _ in instances(study)) == ["CT", "CT", "CT", "MR", "MR"]
@@ -68,11 +64,10 @@ def test_studies_and_series_are_saved_as_archives(start_gateway: StartGateway, v
     assert TOKEN not in "".join(request.url for request in here.requests)
 
 
-def test_a_series_and_then_the_study_are_deleted_after_asking(module_gateway: GatewayProcess, visit: Visitors) -> None:
-    fill(module_gateway, "gone")
-    here = visit(module_gateway)
-    here.open()
-    here.open_study("gone")
+def test_a_series_and_then_the_study_are_deleted_after_asking(page_gateway: GatewayProcess, visit: Visitors) -> None:
+    fill(page_gateway, "gone")
+    here = visit(page_gateway)
+    here.open_series("gone")
     choose(here, "Delete this series")
     box = here.page.get_by_role("dialog", name="Delete this series?")
     expect(box).to_contain_text("Test, gone")
@@ -93,13 +88,14 @@ def test_a_series_and_then_the_study_are_deleted_after_asking(module_gateway: Ga
     here.page.get_by_role("button", name="Delete the study").click()
     expect(here.page.get_by_text("Test, gone")).to_have_count(0)
     expect(here.page.locator("#list-page")).to_be_visible()
-    answer = httpx.get(f"{module_gateway.dicomweb_url}/studies/{uid('study', 'gone')}/metadata")
+    answer = httpx.get(f"{page_gateway.dicomweb_url}/studies/{uid('study', 'gone')}/metadata")
     assert answer.status_code == 410
 
 
-def test_the_menu_is_used_by_keys_alone(module_gateway: GatewayProcess, visit: Visitors) -> None:
-    fill(module_gateway, "keys")
-    here = opened(visit(module_gateway), "keys")
+def test_the_menu_is_used_by_keys_alone(page_gateway: GatewayProcess, visit: Visitors) -> None:
+    fill(page_gateway, "keys")
+    here = visit(page_gateway)
+    here.open_series("keys")
     button = here.page.get_by_role("button", name="Download and more")
     button.focus()
     here.page.keyboard.press("Enter")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 from pydicom import dcmread
@@ -19,10 +21,10 @@ LETTER = letter("Dear colleague,", "thank you for sending this phantom.")
 
 
 @pytest.fixture(scope="module")
-def archive(module_gateway: GatewayProcess) -> GatewayProcess:
+def archive(page_gateway: GatewayProcess) -> GatewayProcess:
     """A gateway with a study of pictures and documents, some of which are not what they say."""
     stow(
-        module_gateway,
+        page_gateway,
         [
             *ct_torso("papers", slices=2, size=64),
             pdf("papers", 2, 1, document=LETTER, SeriesDescription="Letters"),
@@ -32,8 +34,8 @@ def archive(module_gateway: GatewayProcess) -> GatewayProcess:
             pdf("papers", 3, document=b"<script>alert(1)</script>", MIMETypeOfEncapsulatedDocument="text/html"),
         ],
     )
-    stow(module_gateway, [film_object("papers", 6)], syntax="1.2.840.10008.1.2.4.102")
-    return module_gateway
+    stow(page_gateway, [film_object("papers", 6)], syntax="1.2.840.10008.1.2.4.102")
+    return page_gateway
 
 
 def finding(words: str) -> Dataset:
@@ -66,8 +68,7 @@ def film_object(study: str, series: int) -> Dataset:
 def papers(archive: GatewayProcess, visit: Visitors) -> Visit:
     """The study, opened."""
     here = visit(archive)
-    here.open()
-    here.open_study("papers")
+    here.open_series("papers")
     return here
 
 
@@ -97,6 +98,33 @@ def test_a_pdf_document_is_shown_in_place(papers: Visit) -> None:
     expect(frame).to_have_count(0)
     expect(papers.page.get_by_role("radio").first).to_be_attached()
     assert papers.brightness() > 1
+
+
+INK = """(canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height / 4);
+  let dark = 0;
+  for (let at = 0; at < data.length; at += 4) dark += data[at] < 100;
+  return dark;
+}"""
+
+
+def test_a_pdf_document_is_drawn_by_the_page_where_the_browser_shows_none(
+    archive: GatewayProcess, visit: Visitors
+) -> None:
+    """On a phone: in place, its words told to who cannot see them, with nothing from another host; keys scroll it."""
+    here = visit(archive, phone=True)
+    here.open_series("papers", 2)
+    assert not here.page.evaluate("navigator.pdfViewerEnabled")
+    sheet = here.page.locator(".pages canvas[data-drawn]")
+    expect(sheet).to_have_count(1)
+    expect(sheet).to_have_attribute("aria-label", re.compile("^Page 1 of 1: Dear colleague, ?thank you for sending"))
+    assert sheet.evaluate(INK) > 200
+    assert here.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    here.page.get_by_role("slider", name="Image").fill("2")
+    here.wait_for_picture(2)
+    expect(sheet).to_have_attribute("aria-label", re.compile("The second page"))
+    here.page.locator(".pages").press("Escape")
+    expect(here.page.locator("#list-page")).to_be_visible()
 
 
 def test_a_document_that_is_no_pdf_is_not_opened(papers: Visit) -> None:

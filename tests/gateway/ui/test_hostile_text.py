@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import FilePayload, expect
 from pydicom.dataset import Dataset
 
+from tests.gateway.render.states import boxed, state
 from tests.gateway.ui.conftest import Visitors, stow
+from tests.gateway.ui.slides import JPEG, layered
 from tests.gateway.ui.test_documents import finding
-from tests.parts.datasets import ct_slice, report, uid
+from tests.parts.datasets import change, ct_slice, report, sequence_item, uid
 from tests.parts.gateway import GatewayProcess
 
 PAYLOADS = (
@@ -83,9 +86,56 @@ def archive(module_gateway: GatewayProcess) -> GatewayProcess:
     for number, payload in enumerate(PAYLOADS):
         studies.append(ct_slice(f"hostile-{number}", rows=8, columns=8, **texts(payload)))
         studies.append(ct_slice("all", number + 1, rows=8, columns=8, **own(payload)))
-    studies.append(report("all", 99, ContentSequence=[finding(payload) for payload in PAYLOADS], **own("Findings")))
+    items = [item for payload in PAYLOADS for item in (finding(payload), *coded(payload))]
+    studies.append(report("all", 99, ContentSequence=items, **own("Findings")))
+    studies.append(change(everywhere(), own("Everywhere")))
     stow(module_gateway, studies)
+    stain = layered("stains", 1, (((200, 40, 40),), ((40, 60, 200),)))
+    for item, payload in zip(stain.OpticalPathSequence, PAYLOADS[:2], strict=True):
+        item.OpticalPathDescription = payload
+    stow(module_gateway, [stain], syntax=JPEG)
     return module_gateway
+
+
+def coded(payload: str) -> list[Dataset]:
+    """The payload in the other texts of a report: names of concepts, codes, persons, and units."""
+    code = sequence_item(CodeValue="1", CodingSchemeDesignator="99TEST", CodeMeaning=long(payload))
+    person = long(payload).replace("=", "").replace("^", "")
+    return [
+        sequence_item(
+            RelationshipType="CONTAINS", ValueType="CODE", ConceptNameCodeSequence=[code], ConceptCodeSequence=[code]
+        ),
+        sequence_item(
+            RelationshipType="CONTAINS", ValueType="PNAME", ConceptNameCodeSequence=[code], PersonName=person
+        ),
+        sequence_item(
+            RelationshipType="CONTAINS",
+            ValueType="NUM",
+            ConceptNameCodeSequence=[code],
+            MeasuredValueSequence=[sequence_item(NumericValue="1", MeasurementUnitsCodeSequence=[code])],
+        ),
+    ]
+
+
+def everywhere() -> Dataset:
+    """An image with a payload in a text of every VR that has any, and one drawn on it by a presentation state."""
+    script = PAYLOADS[0]
+    return ct_slice(
+        "all",
+        98,
+        rows=8,
+        columns=8,
+        StationName=script[:16],
+        InstitutionName=script,
+        InstitutionAddress=script,
+        ImageComments=script,
+        PatientComments=script,
+        OperatorsName=script,
+        BodyPartExamined="SCRIPT",
+        ProtocolName=script,
+        PerformedProcedureStepDescription=script,
+        LongCodeValue=script,
+    )
 
 
 def own(payload: str) -> dict[str, Any]:
@@ -104,7 +154,7 @@ MADE = ", ".join(
 def test_forty_payloads_in_the_list_are_text(archive: GatewayProcess, visit: Visitors) -> None:
     here = visit(archive)
     here.open()
-    expect(here.page.locator(".row")).to_have_count(41)
+    expect(here.page.locator(".row")).to_have_count(42)
     names = here.page.locator(".row strong").all_text_contents()
     whats = here.page.locator(".row .what > span:first-child").all_text_contents()
     for payload in PAYLOADS:
@@ -123,7 +173,8 @@ def test_forty_payloads_in_the_viewer_the_report_and_the_boxes_are_text(
     shown = {text.strip() for text in here.page.locator(".card-name").all_text_contents()}
     for payload in PAYLOADS:
         assert long(payload) in shown
-    for number in (0, 7, 27, 31, 37):
+    expect(here.page.locator(".card", has_text="Everywhere")).to_have_count(1)
+    for number in (0, 7, 27, 31, 37, 40):
         here.page.locator(".card").nth(number).click()
         here.wait_for_picture(1)
         expect(here.page.locator("#window-preset option").nth(1)).to_contain_text("(L ")
@@ -139,6 +190,28 @@ def test_forty_payloads_in_the_viewer_the_report_and_the_boxes_are_text(
     expect(inside.locator("script, img, iframe, object, embed, form, style, base, meta[http-equiv]")).to_have_count(0)
     assert here.page.locator(MADE).count() == 0
     assert "alert" not in here.page.title()
+
+
+def test_names_of_stains_are_text(archive: GatewayProcess, visit: Visitors) -> None:
+    here = visit(archive)
+    here.open(f"#/studies/{uid('study', 'stains')}")
+    expect(here.page.locator(".slide .screen[data-shown]")).to_be_visible()
+    expect(here.page.get_by_label("Channel or focal plane").locator("option")).to_have_text(list(PAYLOADS[:2]))
+    assert here.page.locator(MADE).count() == 0
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_text_that_a_presentation_state_draws_is_drawn(archive: GatewayProcess, number: int) -> None:
+    """As pixels: a picture is all that comes."""
+    image = ct_slice(f"drawn-{number}", rows=64, columns=64)
+    text = boxed(PAYLOADS[number], (2, 2, 60, 30))
+    annotation = sequence_item(GraphicLayer="A", TextObjectSequence=[text])
+    ds = state(image, study=f"drawn-{number}", GraphicAnnotationSequence=[annotation], ContentLabel="SCRIPT")
+    stow(archive, [image, ds])
+    where = f"{archive.dicomweb_url}/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}/instances"
+    answer = httpx.get(f"{where}/{ds.SOPInstanceUID}/rendered")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+    assert answer.content[:3] == b"\xff\xd8\xff" and answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_names_of_files_are_text(archive: GatewayProcess, visit: Visitors, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from importlib.resources import files
 from urllib.parse import urljoin
@@ -13,7 +14,14 @@ from tests.parts.gateway import GatewayProcess
 
 STATIC = files("gateway.ui") / "static"
 NAMES = sorted(entry.name for entry in STATIC.iterdir() if entry.is_file())
-OPENSEADRAGON = "openseadragon/openseadragon.min.js"
+LIBRARIES = (
+    "openseadragon/openseadragon.min.js",
+    "pdfjs/pdf.min.mjs",
+    "pdfjs/pdf.worker.min.mjs",
+    "pdfjs/standard_fonts/FoxitSerif.pfb",
+    "pdfjs/standard_fonts/LiberationSans-Regular.ttf",
+    "pdfjs/wasm/openjpeg_nowasm_fallback.js",
+)
 
 
 class Tags(HTMLParser):
@@ -33,13 +41,18 @@ class Tags(HTMLParser):
             self.inline += data.strip()
 
 
-@pytest.mark.parametrize("name", ["", *(f"static/{name}" for name in (*NAMES, OPENSEADRAGON) if name != "index.html")])
-def test_every_file_has_a_strong_etag_and_the_headers_that_keep_it_safe(
-    module_gateway: GatewayProcess, name: str
-) -> None:
+@pytest.fixture(scope="module")
+def client(page_gateway: GatewayProcess) -> Iterator[httpx.Client]:
+    """A client of the gateway that has nothing stored."""
+    with httpx.Client(base_url=page_gateway.http_url) as connected:
+        yield connected
+
+
+@pytest.mark.parametrize("name", ["", *(f"static/{name}" for name in (*NAMES, *LIBRARIES) if name != "index.html")])
+def test_every_file_has_a_strong_etag_and_the_headers_that_keep_it_safe(client: httpx.Client, name: str) -> None:
     """S-60."""
-    url = f"{module_gateway.http_url}/{name}"
-    answer = httpx.get(url)
+    url = f"/{name}"
+    answer = client.get(url)
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-cache"
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -51,15 +64,15 @@ def test_every_file_has_a_strong_etag_and_the_headers_that_keep_it_safe(
     etag = answer.headers["etag"]
     assert etag.startswith('"')
 
-    again = httpx.get(url, headers={"If-None-Match": f'"other", {etag}'})
+    again = client.get(url, headers={"If-None-Match": f'"other", {etag}'})
     assert again.status_code == 304
     assert again.content == b""
     assert again.headers["etag"] == etag
 
-    changed = httpx.get(url, headers={"If-None-Match": '"other"'})
+    changed = client.get(url, headers={"If-None-Match": '"other"'})
     assert changed.status_code == 200
 
-    head = httpx.head(url)
+    head = client.head(url)
     assert head.status_code == 200
     assert head.headers["etag"] == etag
     assert head.content == b""
@@ -75,19 +88,19 @@ def test_every_file_has_a_strong_etag_and_the_headers_that_keep_it_safe(
         ("favicon.ico", "image/svg+xml"),
     ],
 )
-def test_files_say_what_they_are(module_gateway: GatewayProcess, name: str, media_type: str) -> None:
-    assert httpx.get(f"{module_gateway.http_url}/{name}").headers["content-type"] == media_type
+def test_files_say_what_they_are(client: httpx.Client, name: str, media_type: str) -> None:
+    assert client.get(f"/{name}").headers["content-type"] == media_type
 
 
 @pytest.mark.parametrize("name", ["index.html", "none.js", "..%2froutes.py", "%2e%2e/routes.py", "sub/main.js"])
-def test_nothing_else_is_served(module_gateway: GatewayProcess, name: str) -> None:
-    assert httpx.get(f"{module_gateway.http_url}/static/{name}").status_code == 404
+def test_nothing_else_is_served(client: httpx.Client, name: str) -> None:
+    assert client.get(f"/static/{name}").status_code == 404
 
 
-def test_the_page_has_nothing_inline_and_names_only_files_of_its_own(module_gateway: GatewayProcess) -> None:
+def test_the_page_has_nothing_inline_and_names_only_files_of_its_own(client: httpx.Client) -> None:
     """S-60."""
-    home = f"{module_gateway.http_url}/"
-    tags = Tags(httpx.get(home).text)
+    home = str(client.base_url)
+    tags = Tags(client.get(home).text)
     assert tags.inline == ""
     for tag, attributes in tags.found:
         assert not [name for name in attributes if name == "style" or name.startswith("on")], tag
@@ -95,13 +108,13 @@ def test_the_page_has_nothing_inline_and_names_only_files_of_its_own(module_gate
             link = attributes.get(name)
             if link and not link.startswith("#"):
                 assert urljoin(home, link).startswith(home)
-                assert httpx.get(urljoin(home, link)).status_code == 200
+                assert client.get(urljoin(home, link)).status_code == 200
 
 
-def test_the_page_names_the_dimse_listener(module_gateway: GatewayProcess) -> None:
-    (body,) = [attributes for tag, attributes in Tags(httpx.get(module_gateway.http_url).text).found if tag == "body"]
-    assert body["data-aet"] == module_gateway.aet
-    assert body["data-dimse-port"] == str(module_gateway.dimse_port)
+def test_the_page_names_the_dimse_listener(client: httpx.Client, page_gateway: GatewayProcess) -> None:
+    (body,) = [attributes for tag, attributes in Tags(client.get("/").text).found if tag == "body"]
+    assert body["data-aet"] == page_gateway.aet
+    assert body["data-dimse-port"] == str(page_gateway.dimse_port)
 
 
 def test_the_scripts_make_no_markup_from_text() -> None:

@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from tests.gateway.ui.conftest import Visit, Visitors, stow
 from tests.gateway.ui.phantom import ct_torso
 from tests.gateway.ui.test_signin import TOKEN, sign_in
+from tests.gateway.ui.test_upload import DROP
 from tests.parts.datasets import uid
 from tests.parts.fix_browser import artifact
 from tests.parts.gateway import GatewayProcess
@@ -111,7 +112,9 @@ def test_a_link_takes_the_place_of_who_was_at_the_page_before(gateway: GatewayPr
     expect(here.page.get_by_role("dialog", name="Sign in to Gantry")).to_be_visible()
 
 
-def test_sharing_and_deleting_are_offered_to_whom_they_are_permitted(gateway: GatewayProcess, visit: Visitors) -> None:
+def test_sharing_deleting_and_storing_are_offered_to_whom_they_are_permitted(
+    gateway: GatewayProcess, visit: Visitors
+) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     made = httpx.post(f"{gateway.http_url}/tokens", json={"name": "looks", "may": ["search", "read"]}, headers=headers)
     here = opened(visit(gateway), made.json()["secret"])
@@ -121,6 +124,20 @@ def test_sharing_and_deleting_are_offered_to_whom_they_are_permitted(gateway: Ga
     expect(here.page.get_by_role("button", name="Share the study")).to_be_hidden()
     here.page.get_by_role("button", name="Download and more").click()
     expect(here.page.get_by_role("menuitem", name="Delete")).to_have_count(0)
+    here.page.keyboard.press("Escape")
+    here.open()
+    expect(here.page.locator(".row")).to_have_count(2)
+    upload = here.page.get_by_role("button", name="Upload DICOM files")
+    expect(upload).to_be_hidden()
+    # Nor are dropped files taken, or opened in place of the page.
+    assert not here.page.evaluate(DROP, [{"name": "one.dcm", "content": ""}])
+    expect(here.page.get_by_role("region", name="Upload")).to_have_count(0)
+    assert [request.method for request in here.requests if request.method == "POST"] == []
+    here.page.get_by_role("button", name="Sign out").click()
+    here.expected = {401}
+    sign_in(here, TOKEN)
+    expect(here.page.locator(".row")).to_have_count(2)
+    expect(upload).to_be_visible()
 
 
 def test_a_long_name_and_a_missing_one_are_not_taken(gateway: GatewayProcess, visit: Visitors) -> None:

@@ -82,11 +82,3 @@ def test_who_closes_the_box_can_open_it_again(locked: GatewayProcess, visit: Vis
     here.page.locator(".empty").get_by_role("button", name="Sign in").click()
     sign_in(here, TOKEN)
     expect(here.page.locator(".row").first).to_be_visible()
-
-
-def test_an_open_gateway_asks_for_nothing(gateway_process: GatewayProcess, visit: Visitors) -> None:
-    here = visit(gateway_process)
-    here.open()
-    expect(here.page.get_by_role("heading", name="No studies yet")).to_be_visible()
-    expect(here.page.get_by_role("button", name="Sign out")).to_be_hidden()
-    expect(here.page.get_by_role("dialog")).to_have_count(0)

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import os
 import re
+from io import BytesIO
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
+from gateway.render.profiles import well_known
 from tests.gateway.ui.conftest import Visit, Visitors, stow
-from tests.gateway.ui.slides import GREEN, JPEG, MARK, slide
+from tests.gateway.ui.slides import GREEN, JPEG, MARK, concatenation, fluorescence, layered, slide
 from tests.parts.datasets import uid
 from tests.parts.gateway import GatewayProcess
 
@@ -30,15 +34,15 @@ COLOUR = """([x, y]) => new Promise((resolve) => requestAnimationFrame(() => {
 
 
 @pytest.fixture(scope="module")
-def archive(module_gateway: GatewayProcess) -> GatewayProcess:
+def archive(page_gateway: GatewayProcess) -> GatewayProcess:
     """A gateway with a TILED_FULL and a TILED_SPARSE slide, both with levels whose last tiles are padded."""
-    stow(module_gateway, slide("full", 2000, 1600, tile=256, PatientName="Phantom^Full"), syntax=JPEG)
+    stow(page_gateway, slide("full", 2000, 1600, tile=256, PatientName="Phantom^Full"), syntax=JPEG)
     # Only the left half of the glass was scanned.
     sparse = slide(
         "sparse", 2000, 1600, tile=256, factor=4, sparse=lambda column, row: column < 4, PatientName="Phantom^Sparse"
     )
-    stow(module_gateway, sparse, syntax=JPEG)
-    return module_gateway
+    stow(page_gateway, sparse, syntax=JPEG)
+    return page_gateway
 
 
 def open_slide(visit: Visit, study: str) -> None:
@@ -133,6 +137,98 @@ def test_the_tiles_of_a_sparse_slide_are_found_by_their_positions(archive: Gatew
     assert max(asked) <= 28
     answers = [httpx.get(url).status_code for url in here.asked("/frames/")]
     assert set(answers) == {200}
+
+
+RED, BLUE, ORANGE, TEAL = (200, 40, 40), (40, 60, 200), (230, 150, 40), (30, 150, 150)
+CHANNELS = ((RED, ORANGE), (BLUE, TEAL))
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_channels_and_focal_planes_are_chosen_from_a_list(
+    archive: GatewayProcess, visit: Visitors, sparse: bool
+) -> None:
+    """IMG-18, PS3.3 C.7.6.17.3: frames by optical path, then by focal plane; a place stays where it was."""
+    study = "depths" if sparse else "layers"
+    stow(archive, [layered(study, 1, CHANNELS, sparse=sparse)], syntax=JPEG)
+    here = visit(archive)
+    open_slide(here, study)
+    choice = here.page.get_by_label("Channel or focal plane")
+    names = [f"Stain {path}, Focal plane {plane}" for path in "AB" for plane in (1, 2)]
+    # Of TILED_SPARSE the planes come in the order of their depths, the channels in that of their definition.
+    expect(choice.locator("option")).to_have_text(names)
+    for name, wanted in zip(names, (RED, ORANGE, BLUE, TEAL), strict=True):
+        choice.select_option(label=name)
+        wait_for_colour(here, 0.5, 0.5, wanted)
+    here.page.get_by_label("Magnification").select_option(label=f"40{TIMES}")
+    how = here.page.locator(".slide .corner.how")
+    expect(how).to_contain_text(f"40{TIMES}   0.25 µm / pixel")
+    choice.select_option(label=names[0])
+    wait_for_colour(here, 0.5, 0.5, RED)
+    expect(how).to_contain_text(f"40{TIMES}   0.25 µm / pixel")
+    answers = {httpx.get(url).status_code for url in here.asked("/frames/")}
+    assert answers == {200}
+
+
+def test_channels_in_instances_of_their_own_are_shown_each_in_one_range(
+    archive: GatewayProcess, visit: Visitors
+) -> None:
+    """IMG-18: greys without a window are those of all their bits, or each tile would have another brightness."""
+    levels = (40_000, 40_000, 10_000, 60_000)
+    channels = [fluorescence("glow", 1, "DAPI", levels), fluorescence("glow", 2, "FITC", levels[::-1])]
+    stow(archive, channels)
+    here = visit(archive)
+    open_slide(here, "glow")
+    choice = here.page.get_by_label("Channel or focal plane")
+    expect(choice.locator("option")).to_have_text(["DAPI", "FITC"])
+    box = here.page.locator(".slide .screen").bounding_box()
+    assert box is not None
+    off = box["height"] / box["width"] / 4  # the slide is a square in the middle
+    corners = [(0.5 - off, 0.25), (0.5 + off, 0.25), (0.5 - off, 0.75), (0.5 + off, 0.75)]
+    for name, wanted in (("DAPI", levels), ("FITC", levels[::-1])):
+        choice.select_option(label=name)
+        for place, level in zip(corners, wanted, strict=True):
+            grey = round(level / 65_535 * 255)
+            wait_for_colour(here, *place, (grey, grey, grey))
+    assert all(
+        "window=32768%2C65536%2Clinear" in url or "window=32768,65536,linear" in url for url in here.asked("/frames/")
+    )
+
+
+def test_the_parts_of_a_concatenation_are_one_level(archive: GatewayProcess, visit: Visitors) -> None:
+    """IMG-18, PS3.3 C.7.6.16.2.2.4: each frame lies where its offset in the whole says."""
+    stow(archive, concatenation("parts", 1), syntax=JPEG)
+    here = visit(archive)
+    open_slide(here, "parts")
+    expect(here.page.get_by_label("Channel or focal plane")).to_be_hidden()
+    expect(here.page.locator(".slide .corner.how")).to_contain_text(f"Level 1 of 1, 1,024 {TIMES} 512")
+    box = here.page.locator(".slide .screen").bounding_box()
+    assert box is not None
+    high = box["width"] / 2 / box["height"]  # it fills the width, unless the screen is lower than it
+    wide = 1.0
+    if high > 1:
+        wide, high = 1 / high, 1.0
+    for at in range(8):
+        x = 0.5 + wide * ((at % 4 + 0.5) / 4 - 0.5)
+        y = 0.5 + high * ((at // 4 + 0.5) / 2 - 0.5)
+        wait_for_colour(here, x, y, (40 + 25 * at, 200 - 20 * at, 90))
+    assert len({url.rpartition("/instances/")[2].partition("/")[0] for url in here.asked("/frames/")}) == 2
+
+
+def test_each_optical_path_has_a_picture_in_its_own_profile(archive: GatewayProcess) -> None:
+    """IMG-19, RP-06: a frame is given with the profile of its optical path."""
+    adobe, romm = (well_known(name) for name in ("adobergb", "rommrgb"))
+    ds = layered("profiles", 1, ((RED,), (BLUE,)), profiles=(adobe, romm))
+    stow(archive, [ds], syntax=JPEG)
+    instance = f"{archive.dicomweb_url}/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}/instances"
+    for frame, profile, colour in ((1, adobe, RED), (4, adobe, RED), (5, romm, BLUE), (8, romm, BLUE)):
+        answer = httpx.get(
+            f"{instance}/{ds.SOPInstanceUID}/frames/{frame}/rendered?iccprofile=yes", headers={"Accept": "image/png"}
+        )
+        assert answer.status_code == 200, answer.text
+        with Image.open(BytesIO(answer.content)) as picture:
+            assert picture.info["icc_profile"] == profile
+            red, green, blue = np.asarray(picture.convert("RGB"))[100, 100].tolist()
+        assert near((red, green, blue), colour)
 
 
 def test_magnification_scale_and_turns(archive: GatewayProcess, visit: Visitors) -> None:

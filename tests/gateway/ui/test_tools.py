@@ -14,7 +14,7 @@ from tests.parts.gateway import GatewayProcess
 
 
 @pytest.fixture(scope="module")
-def archive(module_gateway: GatewayProcess) -> GatewayProcess:
+def archive(page_gateway: GatewayProcess) -> GatewayProcess:
     """A gateway with images whose pixels are spaced in the ways that there are."""
     region = sequence_item(
         RegionSpatialFormat=1,
@@ -30,23 +30,22 @@ def archive(module_gateway: GatewayProcess) -> GatewayProcess:
         PhysicalDeltaY=0.1,
     )
     stow(
-        module_gateway,
+        page_gateway,
         [
-            *ct_torso("torso", slices=3, size=128, PatientName="Phantom^Torso"),
-            dx_chest("chest", size=256, ImagerPixelSpacing=[1.5, 1.5], PixelSpacing=None, PatientName="Phantom^Chest"),
-            us_heart("heart", frames=2, size=128, SequenceOfUltrasoundRegions=[region], PatientName="Phantom^Heart"),
-            ct_slice("bare", PixelSpacing=None, PatientName="Phantom^Bare"),
+            *ct_torso("tools", slices=3, size=128),
+            dx_chest("tools-chest", size=256, ImagerPixelSpacing=[1.5, 1.5], PixelSpacing=None),
+            us_heart("tools-heart", frames=2, size=128, SequenceOfUltrasoundRegions=[region]),
+            ct_slice("tools-bare", PixelSpacing=None),
         ],
     )
-    return module_gateway
+    return page_gateway
 
 
 @pytest.fixture
 def torso(archive: GatewayProcess, visit: Visitors) -> Visit:
     """A CT series, opened."""
     here = visit(archive)
-    here.open()
-    here.open_study("Torso")
+    here.open_series("tools")
     return here
 
 
@@ -94,6 +93,44 @@ def test_a_distance_is_measured_in_the_patient_whatever_the_view(torso: Visit) -
     torso.page.get_by_role("button", name="Remove the measurements").click()
     expect(lines(torso)).to_have_count(0)
     expect(torso.page.get_by_role("button", name="Remove the measurements")).to_be_hidden()
+
+
+def test_a_distance_is_measured_by_keys_alone(torso: Visit) -> None:
+    """WCAG 2.1.1: Enter shows a point, arrows move it, Enter sets one end and the other; what came of it is told."""
+    expect(torso.page.locator(".scale")).to_be_visible()
+    told = torso.screen.get_by_role("status")
+    caret = torso.page.locator(".lines .caret")
+    torso.page.keyboard.press("Enter")
+    expect(caret).to_have_count(0)  # of another tool
+    torso.page.keyboard.press("m")
+    torso.screen.focus()
+    torso.page.keyboard.press("Enter")
+    expect(caret).to_be_visible()
+    expect(told).to_contain_text("Arrow keys move the point")
+    for _ in range(3):
+        torso.page.keyboard.press("ArrowUp")
+    torso.page.keyboard.press("Enter")
+    for key in ("ArrowDown",) * 15 + ("Shift+ArrowDown",) * 4:
+        torso.page.keyboard.press(key)
+    expect(lines(torso)).to_have_count(1)  # while it is drawn
+    torso.page.keyboard.press("Enter")
+    expect(told).to_have_text(re.compile(r"^Distance [\d.]+ mm$"))
+    assert float((lines(torso).text_content() or "").removesuffix(" mm")) == pytest.approx(
+        400 * 154 / canvas_height(torso), abs=0.6
+    )
+    torso.page.keyboard.press("Enter")
+    torso.page.keyboard.press("ArrowRight")
+    expect(lines(torso)).to_have_count(2)
+    torso.page.keyboard.press("Escape")  # gives up the second line, and the point; the study stays
+    expect(lines(torso)).to_have_count(1)
+    expect(caret).to_have_count(0)
+    torso.page.keyboard.press("ArrowDown")
+    torso.wait_for_picture(2)
+    torso.page.keyboard.press("?")
+    expect(torso.page.get_by_role("dialog", name="Keys and gestures")).to_contain_text("while measuring")
+    torso.page.keyboard.press("Escape")
+    torso.page.keyboard.press("Escape")
+    expect(torso.page.locator("#list-page")).to_be_visible()
 
 
 def test_the_scale_bar_is_as_long_as_it_says(torso: Visit) -> None:
@@ -162,27 +199,25 @@ def test_keys_do_what_drags_do(torso: Visit) -> None:
 @pytest.mark.parametrize(
     ("study", "pattern"),
     [
-        ("Chest", r"[\d.]+ mm at the detector"),  # what is known is the size on the detector (PS3.3 10.7.1.3)
-        ("Heart", r"[\d.]+ mm"),  # from the region's Physical Delta X and Y
-        ("Bare", r"\d+ pixels"),
+        ("tools-chest", r"[\d.]+ mm at the detector"),  # what is known is the size on the detector (PS3.3 10.7.1.3)
+        ("tools-heart", r"[\d.]+ mm"),  # from the region's Physical Delta X and Y
+        ("tools-bare", r"\d+ pixels"),
     ],
 )
 def test_a_distance_says_what_it_is_measured_in(
     archive: GatewayProcess, visit: Visitors, study: str, pattern: str
 ) -> None:
     here = visit(archive)
-    here.open()
-    here.open_study(study)
+    here.open_series(study)
     here.page.wait_for_load_state("networkidle")
     assert measure(here, 0, 100)
     expect(lines(here)).to_have_text(re.compile(rf"^{pattern}$"))
-    assert here.page.locator(".scale").is_visible() == (study != "Bare")
+    assert here.page.locator(".scale").is_visible() == (study != "tools-bare")
 
 
 def test_on_a_phone_the_tools_fit_and_unfold(archive: GatewayProcess, visit: Visitors) -> None:
     here = visit(archive, phone=True)
-    here.open()
-    here.open_study("Torso")
+    here.open_series("tools")
     turn = here.page.get_by_role("button", name="Turn to the right")
     expect(turn).to_be_hidden()
     here.page.get_by_role("button", name="More tools").tap()
@@ -193,9 +228,7 @@ def test_on_a_phone_the_tools_fit_and_unfold(archive: GatewayProcess, visit: Vis
 
 def test_a_bright_page_still_shows_pictures_on_black(archive: GatewayProcess, visit: Visitors) -> None:
     here = visit(archive, light=True)
-    here.open()
+    here.open_series("tools")
     background = "(element) => getComputedStyle(element).backgroundColor"
-    expect(here.page.locator(".row")).to_have_count(4)
     assert here.page.locator("body").evaluate(background) == "rgb(242, 245, 247)"
-    here.open_study("Torso")
     assert here.screen.evaluate(background) == "rgb(0, 0, 0)"

@@ -31,14 +31,14 @@ def choose(visit: Visit, paths: list[Path]) -> None:
     chooser.value.set_files([str(path) for path in paths])
 
 
-def test_chosen_files_are_stored_and_shown(gateway_process: GatewayProcess, visit: Visitors, tmp_path: Path) -> None:
+def test_chosen_files_are_stored_and_shown(page_gateway: GatewayProcess, visit: Visitors, tmp_path: Path) -> None:
     paths = write_all(tmp_path, ct_torso("upload", slices=12, size=64, PatientName="Phantom^Upload"))
-    here = visit(gateway_process)
+    here = visit(page_gateway)
     here.open()
-    expect(here.page.get_by_role("heading", name="No studies yet")).to_be_visible()
     choose(here, paths)
     panel = here.page.get_by_role("region", name="Upload")
     expect(panel).to_contain_text("12 files stored")
+    here.page.get_by_label("Patient name").fill("Upload")
     row = here.page.locator(".row", has_text="Phantom, Upload")
     expect(row).to_contain_text("12 images")
     panel.get_by_role("link", name="Open the study").click()
@@ -47,15 +47,13 @@ def test_chosen_files_are_stored_and_shown(gateway_process: GatewayProcess, visi
     expect(panel).to_have_count(0)
 
 
-def test_refused_files_are_named_with_the_reason(
-    module_gateway: GatewayProcess, visit: Visitors, tmp_path: Path
-) -> None:
+def test_refused_files_are_named_with_the_reason(page_gateway: GatewayProcess, visit: Visitors, tmp_path: Path) -> None:
     """STOW-13, STOW-14: another object under the same UID and a text file are refused, the rest is stored."""
     good, other, text = tmp_path / "good.dcm", tmp_path / "other.dcm", tmp_path / "notes.txt"
     good.write_bytes(part10_bytes(ct_slice("twice")))
     other.write_bytes(part10_bytes(ct_slice("twice", SeriesDescription="Another")))
     text.write_text("no DICOM at all")
-    here = visit(module_gateway)
+    here = visit(page_gateway)
     here.expected = {400, 409}
     here.open()
     choose(here, [good])
@@ -70,25 +68,26 @@ def test_refused_files_are_named_with_the_reason(
     expect(panel).to_have_count(0)
 
 
-def test_dropped_files_are_stored(module_gateway: GatewayProcess, visit: Visitors) -> None:
+def test_dropped_files_are_stored(page_gateway: GatewayProcess, visit: Visitors) -> None:
     files = [
         {"name": f"IM{number}", "content": b64encode(part10_bytes(ct_slice("drop", 1, number))).decode()}
         for number in (1, 2, 3)
     ]
     skipped = [{"name": ".DS_Store", "content": ""}, {"name": "DICOMDIR", "content": ""}]
-    here = visit(module_gateway)
+    here = visit(page_gateway)
     here.open()
     assert here.page.evaluate(DROP, files + skipped)
     expect(here.page.get_by_role("region", name="Upload")).to_contain_text("3 files stored")
+    here.page.get_by_label("Patient name").fill("drop")
     expect(here.page.locator(".row", has_text="Test, drop")).to_contain_text("3 images")
     expect(here.page.locator(".veil")).to_be_hidden()
 
 
 def test_progress_is_shown_and_an_upload_can_be_stopped(
-    module_gateway: GatewayProcess, visit: Visitors, tmp_path: Path
+    page_gateway: GatewayProcess, visit: Visitors, tmp_path: Path
 ) -> None:
     paths = write_all(tmp_path, [ct_slice("slow", 1, number) for number in range(1, 21)])
-    here = visit(module_gateway)
+    here = visit(page_gateway)
     here.open()
     session = here.page.context.new_cdp_session(here.page)
     session.send("Network.enable")
@@ -103,5 +102,5 @@ def test_progress_is_shown_and_an_upload_can_be_stopped(
     expect(panel).to_have_count(0)
     session.send("Network.emulateNetworkConditions", {**slow, "latency": 0, "uploadThroughput": -1})
     sent = len([one for one in here.requests if one.method == "POST"])
-    here.page.wait_for_timeout(500)
+    here.page.wait_for_timeout(300)
     assert len([one for one in here.requests if one.method == "POST"]) == sent < 20

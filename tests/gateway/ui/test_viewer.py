@@ -20,22 +20,22 @@ SLICES = 12
 
 
 @pytest.fixture(scope="module")
-def archive(module_gateway: GatewayProcess) -> GatewayProcess:
+def archive(page_gateway: GatewayProcess) -> GatewayProcess:
     """A gateway with a study of several series, and a multi-frame one."""
     stow(
-        module_gateway,
+        page_gateway,
         [
-            *ct_torso("torso", slices=SLICES, size=96, PatientName="Phantom^Torso"),
-            *mr_head("torso", series=2, slices=3, size=64, PatientName="Phantom^Torso"),
-            color("torso", 3, PatientName="Phantom^Torso"),
-            report("torso", 8, PatientName="Phantom^Torso"),
-            implant("torso", 9),
-            multi_frame("loop", frames=10, PatientName="Phantom^Loop"),
-            ct_slice("large", rows=2304, columns=512, PatientName="Phantom^Large"),
-            ct_slice("plain", WindowCenter=None, WindowWidth=None, PatientName="Phantom^Plain"),
+            *ct_torso("viewer", slices=SLICES, size=96, PatientName="Phantom^Torso"),
+            *mr_head("viewer", series=2, slices=3, size=64, PatientName="Phantom^Torso"),
+            color("viewer", 3, PatientName="Phantom^Torso"),
+            report("viewer", 8, PatientName="Phantom^Torso"),
+            implant("viewer", 9),
+            multi_frame("viewer-loop", frames=10),
+            ct_slice("viewer-large", rows=2304, columns=512),
+            ct_slice("viewer-plain", WindowCenter=None, WindowWidth=None),
         ],
     )
-    return module_gateway
+    return page_gateway
 
 
 def implant(study: str, series: int) -> Dataset:
@@ -50,8 +50,7 @@ def implant(study: str, series: int) -> Dataset:
 def torso(archive: GatewayProcess, visit: Visitors) -> Visit:
     """The study of several series, opened: the first slice of its CT series is on the screen."""
     here = visit(archive)
-    here.open()
-    here.open_study("Torso")
+    here.open_series("viewer")
     return here
 
 
@@ -152,8 +151,7 @@ def test_presets_are_the_image_s_own_and_those_of_custom(torso: Visit) -> None:
 
 def test_a_window_is_found_by_dragging_where_the_image_has_none(archive: GatewayProcess, visit: Visitors) -> None:
     here = visit(archive)
-    here.open()
-    here.open_study("Plain")
+    here.open_series("viewer-plain")
     expect(here.page.locator(".edge.left")).to_have_text("R")  # its attributes are there
     # What it is shown in, as the gateway says: from its lowest to its highest value.
     expect(here.page.locator(".corner.how")).to_have_text(re.compile(r"^L [\d.-]+ +W [\d.]+ +full range *100 %$"))
@@ -189,8 +187,7 @@ def test_zoom_pan_and_invert_need_no_new_picture(torso: Visit) -> None:
 
 def test_a_large_picture_comes_in_full_once_one_looks_closely(archive: GatewayProcess, visit: Visitors) -> None:
     here = visit(archive)
-    here.open()
-    here.open_study("Large")
+    here.open_series("viewer-large")
     assert len(here.asked("/rendered?viewport=2048%2C2048")) == 1
     assert here.asked("/rendered") == here.asked("/rendered?viewport")
     before = here.picture()
@@ -208,8 +205,7 @@ def test_a_gateway_that_went_away_is_reported_and_tried_again(
     gateway = start_gateway(data=tmp_path / "away")
     stow(gateway, ct_torso("away", slices=2, size=64))
     here = visit(gateway)
-    here.open()
-    here.open_study("away")
+    here.open_series("away")
     expect(here.page.locator("#window-preset option").nth(2)).to_contain_text("Lung")
     gateway.kill()
     here.expected = {0}
@@ -261,8 +257,7 @@ def test_what_has_no_picture_says_what_it_is_and_can_be_downloaded(torso: Visit)
 
 def test_a_multi_frame_object_plays(archive: GatewayProcess, visit: Visitors) -> None:
     here = visit(archive)
-    here.open()
-    here.open_study("Loop")
+    here.open_series("viewer-loop")
     expect(here.page.locator(".corner.where")).to_contain_text("frame 1 of 10")
     expect(here.page.get_by_label("Speed")).to_have_value("25")  # from the Frame Time of 40 ms
     here.page.get_by_role("button", name="Play").click()
@@ -283,8 +278,7 @@ def test_a_multi_frame_object_plays(archive: GatewayProcess, visit: Visitors) ->
 
 def test_a_finger_scrolls_and_two_zoom_on_a_phone(archive: GatewayProcess, visit: Visitors) -> None:
     here = visit(archive, phone=True)
-    here.open()
-    here.open_study("Torso")
+    here.open_series("viewer")
     assert here.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     touch = here.page.context.new_cdp_session(here.page)
     x, y = here.middle()
@@ -310,7 +304,7 @@ def test_a_finger_scrolls_and_two_zoom_on_a_phone(archive: GatewayProcess, visit
 
 def test_an_address_leads_straight_to_a_series(archive: GatewayProcess, visit: Visitors) -> None:
     here = visit(archive)
-    here.open(f"#/studies/{uid('study', 'torso')}/series/{uid('series', 'torso', 2)}")
+    here.open(f"#/studies/{uid('study', 'viewer')}/series/{uid('series', 'viewer', 2)}")
     here.wait_for_picture(1)
     expect(here.page.locator(".corner.where")).to_contain_text("Image 1 of 3")
     here.open(f"#/studies/{uid('study', 'nobody')}")
