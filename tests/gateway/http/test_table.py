@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from gateway.http import health
 from gateway.http.table import Table
 from gateway.settings import Settings
 from storage import open_archive
+from tests.parts import asynchronous
 
 
 def found(router: ASGIApp, path: str, method: str = "GET") -> Any:
@@ -35,7 +35,7 @@ def found(router: ASGIApp, path: str, method: str = "GET") -> Any:
         await router(scope, receive, send)
 
     try:
-        asyncio.run(ask())
+        asynchronous.run(ask())
     except HTTPException as error:
         return error.status_code
     route = scope["route"]
