@@ -49,6 +49,7 @@ from gateway.http.protocol import Protocol
 from gateway.integrity import Scrubber
 from gateway.logs import get_logger
 from gateway.rebuild import PENDING
+from gateway.recover import recover
 from gateway.settings import BadSettings, Settings, check_exposure, split_address
 from gateway.tasks import Handler, Outcome
 from gateway.thumbnails import Thumbnails
@@ -87,7 +88,7 @@ FILES_PER_ASSOCIATION = 4
 def open_from(settings: Settings, *, beside: bool = False) -> Archive:
     """The archive that the settings name; `beside` another process of ours. Raises BadSettings, StorageError."""
     try:
-        return open_archive(
+        archive = open_archive(
             settings.objects_url,
             settings.index_url,
             settings.spool,
@@ -102,6 +103,9 @@ def open_from(settings: Settings, *, beside: bool = False) -> Archive:
         )
     except ValueError as error:
         raise BadSettings(f"objects or index: {error}") from error
+    if not beside:
+        recover(archive)
+    return archive
 
 
 def audit_of(settings: Settings, archive: Archive) -> Audit | None:

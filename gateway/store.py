@@ -70,7 +70,6 @@ class Incoming:
     """
 
     def __init__(self, archive: Archive, max_bytes: int) -> None:
-        self.version = archive.new_version()
         self._archive = archive
         self._max_bytes = max_bytes
         self._head: bytearray | None = bytearray()
@@ -82,7 +81,7 @@ class Incoming:
         try:
             self._share = archive.spool.admit()
             try:
-                self.path, self._file = archive.spool.create(self.version)
+                self.version, self.path, self._file = archive.spool.begin()
             except BaseException:
                 self._share.close()
                 raise
@@ -130,7 +129,7 @@ class Incoming:
     def restate(self, meta: FileMeta, write_dataset: Callable[[Sink], None]) -> tuple[BinaryIO, Digests]:
         """Write the file again: with other File Meta Information, and what `write_dataset` makes of the old file."""
         old_path, old = self.path, self._file
-        self.path, self._file = self._archive.spool.create(self._archive.new_version())
+        self.version, self.path, self._file = self._archive.spool.begin()
         try:
             self._digester = Digester()
             self.size = 0
@@ -145,6 +144,8 @@ class Incoming:
         """Remove the spool file, unless the object store took it."""
         self._share.close()
         self._file.close()
+        if self._archive.needs(self.version):
+            return
         with suppress(OSError):  # a full or failing disk must not hide the error that led here
             self.path.unlink(missing_ok=True)
 

@@ -83,7 +83,8 @@ def open_archive(
     found: Index | None = None
     try:
         found = open_index(index, beside=beside)
-        receiving = Spool(spool, reserve=reserve, budget=budget)
+        entrance = store.entrance if found.settles else None
+        receiving = Spool(spool, reserve=reserve, budget=budget, entrance=entrance)
         if not beside:
             _belong_together(store, found)
             receiving.clean()

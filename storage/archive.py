@@ -2,6 +2,10 @@
 
 Store    object durable under a fresh key -> one index transaction -> success. A crash leaves an orphan object, which
          nothing names and the sweep removes; never a row without its object.
+         Where the store has an entrance, and the index settles, one sync is enough: that of the bytes, under a name
+         which the disk knew before. The name among the objects and the row are there at once for all who look, and
+         on the disk a little later (`settling`). Until then the file stays at the entrance, where the next start finds
+         it and does again what a power cut undid (`arrivals`, `rename`, `readmit`).
 Delete   tomb object (so that a rebuild does not bring it back) -> one index transaction: rows leave, keys go to the
          garbage -> success. The objects go later, when no reader can still be on them.
 Sweep    garbage that is due; then objects that no row or garbage names: noted at first sight, removed a day later.
@@ -18,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
@@ -32,15 +36,17 @@ from storage.errors import (
     IndexBehind,
     IndexUnavailable,
     ObjectDamaged,
+    ObjectExists,
     ObjectMissing,
     ObjectStoreBroken,
     StorageError,
 )
 from storage.highwater import HighWater
 from storage.index import Added, Garbage, Index
-from storage.objects import ObjectInfo, ObjectStore
+from storage.objects import Arrival, Entrance, ObjectInfo, ObjectStore
 from storage.query import Query, Within
 from storage.records import Change, Damage, InstanceRecord, Located, Page
+from storage.settling import Settler
 from storage.spool import Spool
 from storage.versions import OBJECTS, instance_of, new_version, object_key, version_of, version_time
 
@@ -87,6 +93,7 @@ class Archive:
         self._delete_delay = delete_delay
         self._lease = lease
         self._quarantined: frozenset[str] = frozenset()
+        self._settler = Settler(objects.entrance, index) if objects.entrance is not None and index.settles else None
 
     # ------------------------------------------------------------ store
 
@@ -99,13 +106,18 @@ class Archive:
         if predecessor is Added.DUPLICATE:
             return Added.DUPLICATE
         self.index.check_writable()  # else each attempt would leave an orphan
+        return self._keep(record, source, predecessor, version_time(record.version) + self._lease)
+
+    def _keep(
+        self,
+        record: InstanceRecord,
+        source: Path,
+        predecessor: Literal[Added.DUPLICATE] | tuple[Located | None, str],
+        until: float | None,
+    ) -> Added:
+        """Object, then row; see `add`."""
         try:
-            self.objects.put(
-                record.key,
-                source,
-                sha256=record.digest,
-                metadata={"digest": record.digest, "dataset-digest": record.dataset_digest},
-            )
+            later = self._put(record, source)
         except ObjectStoreBroken as error:
             self.index.distrust(str(error))
             raise
@@ -115,14 +127,81 @@ class Archive:
                 if predecessor is Added.DUPLICATE:
                     self._drop(record.key)
                     return Added.DUPLICATE
-                if (added := self._enter(record, *predecessor)) is not Added.OUTDATED:
+                if (added := self._enter(record, *predecessor, until=until, later=later)) is not Added.OUTDATED:
+                    if later:
+                        self._settle_soon(record)
                     return added
                 predecessor = self._predecessor(record)
         except DuplicateConflict:
             # refused for certain, so nothing names this key; should this fail, the sweep finds it
             self._drop(record.key)
             raise
+        except StorageError:
+            if later:  # there may be a row all the same
+                self._settle_soon(record)
+            raise
         raise IndexUnavailable("others replaced the instance too often")
+
+    def _put(self, record: InstanceRecord, source: Path) -> bool:
+        """Keep the object; whether its name has to be settled."""
+        digests = {"digest": record.digest, "dataset-digest": record.dataset_digest}
+        waits = self._settler is not None and not self._settler.behind
+        if waits and self._entrance is not None and self._entrance.keep(record.key, source, digests):
+            return True
+        self.objects.put(record.key, source, sha256=record.digest, metadata=digests)
+        return False
+
+    def _settle_soon(self, record: InstanceRecord) -> None:
+        if self._settler is not None:
+            self._settler.add(record.version, record.key)
+
+    @property
+    def _entrance(self) -> Entrance | None:
+        return self.objects.entrance if self._settler is not None else None
+
+    def needs(self, version: str) -> bool:
+        """Whether the file in which this version came has to stay where it is."""
+        return self._settler is not None and self._settler.holds(version)
+
+    def settle(self) -> int:
+        """Have the disk keep names and rows of all stores now, not soon; returns how many. Raises StorageError."""
+        return self._settler.settle() if self._settler is not None else 0
+
+    def arrivals(self) -> tuple[list[Arrival], list[Arrival]]:
+        """What a crash left at the entrance, the oldest first: what the index has, and what it does not know."""
+        found = self._entrance.left() if self._entrance is not None else []
+        versions = [one.version for one in found]
+        live = self.index.live_versions(versions)
+        unknown = [one for one in found if one.version not in live]
+        if unknown:
+            gone = self.index.garbage_versions(versions).union(self.tombs())
+            self.dismiss([one for one in unknown if one.version in gone])
+            unknown = [one for one in unknown if one.version not in gone]
+        return [one for one in found if one.version in live], unknown
+
+    def dismiss(self, arrivals: Sequence[Arrival]) -> None:
+        """Remove files from the entrance that are not needed there."""
+        if self._entrance is not None and arrivals:
+            self._entrance.forget(one.version for one in arrivals)
+
+    def rename(self, sop_uid: str, arrival: Arrival) -> None:
+        """See that an arrival that the index has got its name among the objects as well."""
+        live = self.index.find(sop_uid)
+        if live is None or live.version != arrival.version or self._settler is None or self._entrance is None:
+            return
+        digests = {"digest": live.digest, "dataset-digest": live.dataset_digest}
+        with suppress(ObjectExists):  # a copy, where somebody brought the folder back file by file
+            if not arrival.named and not self._entrance.keep(live.key, arrival.path, digests):
+                return
+        self._settler.add(live.version, live.key)
+
+    def readmit(self, record: InstanceRecord, arrival: Arrival) -> Added:
+        """Store an instance that had arrived before a crash. Raises as `add`."""
+        predecessor = self._predecessor(record)
+        if predecessor is Added.DUPLICATE:
+            self._drop(record.key)
+            return Added.DUPLICATE
+        return self._keep(record, arrival.path, predecessor, None)
 
     def _predecessor(self, record: InstanceRecord) -> Literal[Added.DUPLICATE] | tuple[Located | None, str]:
         """Whom the record would replace, and the same as a version where that is a repair. Raises DuplicateConflict."""
@@ -141,14 +220,21 @@ class Archive:
             raise DuplicateConflict(record.sop_uid, reason)
         return live, ""
 
-    def _enter(self, record: InstanceRecord, live: Located | None, repairs: str) -> Added:
+    def _enter(
+        self, record: InstanceRecord, live: Located | None, repairs: str, *, until: float | None, later: bool
+    ) -> Added:
         """Let the index name the record's object, in place of that of `live`. Raises DuplicateConflict."""
-        until = version_time(record.version) + self._lease
         instead = live.version if live else ""
         tomb = self._mark([instead]) if instead else ""
         try:
             added = self.index.add(
-                record, replace=self._replace, repairs=repairs, tomb=tomb, until=until, instead=instead
+                record,
+                replace=self._replace,
+                repairs=repairs,
+                tomb=tomb,
+                until=until,
+                instead=instead,
+                later=later and not instead,
             )
         except DuplicateConflict:
             self._drop(tomb)
@@ -302,7 +388,11 @@ class Archive:
         raise IndexUnavailable("others replaced the instances too often")
 
     def _mark(self, versions: list[str]) -> str:
-        """Tell a rebuild that these versions are gone, before they are; returns the tomb's key."""
+        """Tell a rebuild that these versions are gone, before they are; returns the tomb's key.
+
+        Their rows are on the disk by then: a version with a tomb and without a row is gone for certain.
+        """
+        self.index.settle()
         tomb = f"{TOMBS}{new_version()}.json"
         self.objects.put_bytes(tomb, json.dumps({"versions": versions}).encode())
         return tomb
@@ -409,7 +499,9 @@ class Archive:
             return []
 
     def close(self) -> None:
-        """Give back connections, files and locks."""
+        """Settle what waits; give back connections, files and locks."""
+        if self._settler is not None:
+            self._settler.close()
         self.behind.close()
         self.index.close()
         self.objects.close()

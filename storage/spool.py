@@ -14,6 +14,8 @@ from typing import BinaryIO
 
 from storage.crashpoints import reached
 from storage.errors import ObjectStoreFull, ObjectStoreUnavailable, SpoolBusy
+from storage.objects import Entrance
+from storage.versions import new_version
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENFILE, errno.EMFILE})
 
@@ -41,13 +43,14 @@ class Spool:
     Beyond it no transfer begins, and of those that go on only the oldest may still grow: so one always gets through.
     """
 
-    def __init__(self, folder: Path, *, reserve: int = 0, budget: int = 0) -> None:
+    def __init__(self, folder: Path, *, reserve: int = 0, budget: int = 0, entrance: Entrance | None = None) -> None:
         self.folder = folder
         self.reserve = reserve
         self.budget = budget
         self.in_flight = 0
         self._shares: dict[Share, None] = {}  # the oldest first
         self._guard = threading.Lock()
+        self._entrance = entrance
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def admit(self) -> Share:
@@ -83,6 +86,22 @@ class Spool:
     def _is_busy(self, more: int = 0) -> bool:
         return bool(self.budget) and self.in_flight + more >= self.budget
 
+    def begin(self) -> tuple[str, Path, BinaryIO]:
+        """A new version, and an empty file for an instance of this name, open for writing and reading.
+
+        Where the object store has an entrance it lies there. Raises ObjectStoreError.
+        """
+        if self._entrance is None:
+            version = new_version()
+            return version, *self.create(version)
+        try:
+            self._check_room()
+            version, path, descriptor = self._entrance.begin()
+        except OSError as error:
+            raise spool_error(error) from error
+        reached("P1")
+        return version, path, os.fdopen(descriptor, "w+b", buffering=0)
+
     def create(self, version: str) -> tuple[Path, BinaryIO]:
         """A new, empty file, open for writing and reading.
 
@@ -92,7 +111,7 @@ class Spool:
         try:
             try:
                 descriptor = self._open(path)
-            except FileNotFoundError:  # a cleaner of temporary files took the folder away (F-69)
+            except FileNotFoundError:
                 self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 descriptor = self._open(path)
         except OSError as error:
@@ -121,7 +140,11 @@ class Spool:
 
     def _check_room(self) -> None:
         if self.reserve:
-            facts = os.statvfs(self.folder)
+            try:
+                facts = os.statvfs(self.folder)
+            except FileNotFoundError:  # a cleaner of temporary files took the folder away (F-69)
+                self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                facts = os.statvfs(self.folder)
             if facts.f_bavail * facts.f_frsize < self.reserve:
                 raise OSError(errno.ENOSPC, "less than the reserve is free")
 

@@ -44,7 +44,12 @@ class Garbage:
 
 
 class Index(Protocol):
-    """Rows by UID, blocking, shared by all threads. Every method may raise IndexUnavailable; writes also IndexFull."""
+    """Rows by UID, blocking, shared by all threads. Every method may raise IndexUnavailable; writes also IndexFull.
+
+    `settles` says that additions may be made durable `later`, by `settle`.
+    """
+
+    settles: bool
 
     def add(
         self,
@@ -56,6 +61,7 @@ class Index(Protocol):
         until: float | None = None,
         repairs: str = "",
         instead: str | None = None,
+        later: bool = False,
     ) -> Added:
         """Make one instance findable: its row, its series' and study's, counters and change feed in one transaction.
 
@@ -66,8 +72,11 @@ class Index(Protocol):
         and OUTDATED the answer when another one lives. `repairs` names a live version with the same data set digest
         whose object is damaged: the record takes its place. `announce` False writes no change: for a rebuild.
         After `until` (seconds since the epoch) it is too late: IndexUnavailable, for a sweep may take the object for
-        an orphan (F-54).
+        an orphan (F-54). With `later` the next `settle` makes it durable, where the index does that.
         """
+
+    def settle(self) -> None:
+        """Return once all is durable that was committed before, by this process or another."""
 
     def find(self, sop_uid: str) -> Located | None:
         """The live instance of this SOP Instance UID."""

@@ -60,6 +60,7 @@ class _Addition:
     until: float | None
     repairs: str = ""
     instead: str | None = None
+    later: bool = False
 
 
 class SqlIndex(Queue, Credentials, Health, Totals):
@@ -69,6 +70,7 @@ class SqlIndex(Queue, Credentials, Health, Totals):
     """
 
     search_seconds = 5.0
+    settles = False
 
     def __init__(self, readers: Engine, writers: Engine, dialect: Dialect) -> None:
         self._readers = readers
@@ -87,9 +89,13 @@ class SqlIndex(Queue, Credentials, Health, Totals):
         until: float | None = None,
         repairs: str = "",
         instead: str | None = None,
+        later: bool = False,
     ) -> Added:
         """See `Index.add`."""
-        return self._additions.submit(_Addition(record, replace, tomb, announce, until, repairs, instead))
+        return self._additions.submit(_Addition(record, replace, tomb, announce, until, repairs, instead, later))
+
+    def settle(self) -> None:
+        """See `Index.settle`: each commit was durable."""
 
     def share(self) -> tuple[int, ...]:
         """See `Index.share`."""
@@ -310,16 +316,16 @@ class SqlIndex(Queue, Credentials, Health, Totals):
                 yield CoreSession(connection, self._dialect.insert_new)
 
     @contextmanager
-    def _writing_session(self) -> Iterator[Session]:
-        """One transaction, committed at the end. Raises SQLAlchemyError."""
+    def _writing_session(self, *, later: bool = False) -> Iterator[Session]:
+        """One transaction, committed at the end; durably, unless `later` is soon enough. Raises SQLAlchemyError."""
         with self._writers.begin() as connection:
             yield CoreSession(connection, self._dialect.insert_new)
 
-    def _in_session(self, work: Callable[[Session], T]) -> T:
+    def _in_session(self, work: Callable[[Session], T], *, later: bool = False) -> T:
         """`_write` for prepared statements."""
 
         def attempt() -> T:
-            with self._writing_session() as session:
+            with self._writing_session(later=later) as session:
                 return work(session)
 
         return self._retried(attempt)
@@ -367,7 +373,7 @@ class SqlIndex(Queue, Credentials, Health, Totals):
             return found
 
         try:
-            results = self._in_session(work)
+            results = self._in_session(work, later=all(addition.later for addition in additions))
             reached("P8")
         except StorageError:
             if len(additions) == 1:

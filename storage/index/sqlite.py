@@ -1,6 +1,8 @@
 """The index in one SQLite file, for one machine.
 
-WAL with `synchronous=FULL`: a commit that was answered survives a power cut. One process owns the file, by a lock on
+WAL with `synchronous=FULL`: a commit that was answered survives a power cut. Only stores that can be told again from
+what was received need not, until they are settled: these are committed with `synchronous=NORMAL`, which writes to the
+log and leaves syncing it to the next checkpoint or full commit. One process owns the file, by a lock on
 `<file>.lock`: SQLite before 3.51.3 can corrupt a WAL that several processes write and checkpoint at once, and a second
 gateway on one folder is a mistake in any case. `pysqlite3` carries a current SQLite; Python's own is the second choice.
 """
@@ -48,6 +50,8 @@ SAFE_VERSION = (3, 51, 3)
 _STEPS_PER_SECOND = 200_000
 """Of SQLite's machine, which does some 50 millions: of a limit one part in 250 passes between two looks at the clock.
 Each look takes the interpreter's lock, for which a busy gateway makes it wait."""
+SETTLED = "settled"
+"""The note of the last `settle`: when it was."""
 IO_ERROR = 10
 """SQLITE_IOERR, the low byte of a result code that says which kind of input or output failed."""
 
@@ -114,6 +118,8 @@ class SqliteIndex(SqlIndex):
     it is opened `beside` one of ours, which shares it.
     """
 
+    settles = True
+
     def __init__(self, path: Path, *, beside: bool = False) -> None:
         make_folder(path.parent)
         self._lock = -1 if beside else _own(path)
@@ -131,7 +137,8 @@ class SqliteIndex(SqlIndex):
             if isinstance(error, SQLAlchemyError):
                 raise translate(error)[0] from error
             raise
-        self._drivers = _Drivers(path)
+        self._drivers = _Drivers(path, "FULL")
+        self._unhurried = _Drivers(path, "NORMAL")
         self._watcher = _Watcher(path)
         self._trouble = ""
         if not beside:
@@ -150,8 +157,8 @@ class SqliteIndex(SqlIndex):
             raise translate(error)[0] from error
 
     @contextmanager
-    def _writing_session(self) -> Iterator[Session]:
-        with self._turn, self._drivers.one() as connection:
+    def _writing_session(self, *, later: bool = False) -> Iterator[Session]:
+        with self._turn, (self._unhurried if later else self._drivers).one() as connection:
             cursor = connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             yield DriverSession(cursor, self._writers.dialect, _insert_new)
@@ -182,6 +189,10 @@ class SqliteIndex(SqlIndex):
             _log.error("index: %s", reason)
             self._turn.distrust()
 
+    def settle(self) -> None:
+        """See `Index.settle`. The sync of a commit takes in all that was written to the log before it, by whomever."""
+        self.set_note(SETTLED, repr(time.time()))
+
     def share(self) -> tuple[int, ...]:
         """See `Index.share`."""
         if driver().sqlite_version_info < SAFE_VERSION:
@@ -208,6 +219,7 @@ class SqliteIndex(SqlIndex):
         super().close()
         self._drivers.close()
         self._watcher.close()
+        self._unhurried.close()
         self._turn.close()
         if self._lock >= 0:
             os.close(self._lock)
@@ -258,8 +270,9 @@ class _Turn:
 class _Drivers:
     """Connections of the driver itself, without a pool's work at each use. Errors come out as SQLAlchemy's."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, synchronous: str) -> None:
         self._path = path
+        self._synchronous = synchronous
         self._idle: deque[Any] = deque()
 
     @contextmanager
@@ -268,7 +281,7 @@ class _Drivers:
         try:
             connection = self._idle.pop()
         except IndexError:
-            connection = _connect(self._path)
+            connection = _connect(self._path, self._synchronous)
         try:
             yield connection
         except driver().Error as error:
@@ -339,11 +352,11 @@ def _engine(path: Path, *, immediate: bool) -> Engine:
     return engine
 
 
-def _connect(path: Path) -> Any:
+def _connect(path: Path, synchronous: str = "FULL") -> Any:
     connection = driver().connect(path, timeout=10, check_same_thread=False, isolation_level=None)
     for pragma in (
         "journal_mode=WAL",
-        "synchronous=FULL",
+        f"synchronous={synchronous}",
         "foreign_keys=ON",
         "busy_timeout=10000",
         "cache_size=-16000",

@@ -9,7 +9,7 @@ Every store behaves the same to its caller; `tests/storage/objects/` holds the c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,14 +49,53 @@ class ObjectInfo:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A file that had come when its process ended. `size` is in bytes; `digest` is the SHA-256 (hex) that it should
+    have; `named` says whether it has its name among the objects as well."""
+
+    version: str
+    path: Path
+    size: int
+    digest: str
+    named: bool
+
+
+class Entrance(Protocol):
+    """Where files are received that can be kept with one sync: of their bytes, under a name that the disk knows.
+
+    Their names among the objects are settled later, and then the first ones are forgotten. Until that, a start after a
+    power cut finds them here. Every method may raise ObjectStoreError.
+    """
+
+    def begin(self) -> tuple[str, Path, int]:
+        """A new version, and an empty file named by it: its path and a descriptor to write and read. Raises OSError."""
+
+    def keep(self, key: str, source: Path, metadata: Mapping[str, str]) -> bool:
+        """As `ObjectStore.put` for a file from here, whose version is that of `key`: its bytes are durable afterwards,
+        its name as an object is there. False when it has to be put in the other way.
+        """
+
+    def settle(self, keys: Iterable[str]) -> None:
+        """Have the names of these objects be durable."""
+
+    def forget(self, versions: Iterable[str]) -> None:
+        """Remove the files of these versions from here, durably."""
+
+    def left(self) -> list[Arrival]:
+        """What a crash left, the oldest first; files that were never whole are removed."""
+
+
 class ObjectStore(Protocol):
     """Immutable objects by key. Blocking; one instance is shared by all threads.
 
     Every method may raise ObjectStoreUnavailable; writes may raise ObjectStoreFull. `worth_a_read` is how many bytes
-    are rather read for nothing than left out by another read: 0 where a read costs next to nothing.
+    are rather read for nothing than left out by another read: 0 where a read costs next to nothing. `entrance` is where
+    files are better received, where there is such a place.
     """
 
     worth_a_read: int
+    entrance: Entrance | None
 
     def put(self, key: str, source: Path, *, sha256: str, metadata: Mapping[str, str] | None = None) -> None:
         """Keep the file `source` under `key`, durably before returning.

@@ -9,13 +9,14 @@ from pathlib import Path
 from threading import Lock
 
 from storage.errors import ObjectDamaged, ObjectExists, ObjectMissing, ObjectStoreUnavailable
-from storage.objects import CHUNK, ObjectInfo, check_key, check_span
+from storage.objects import CHUNK, Entrance, ObjectInfo, check_key, check_span
 
 
 class MemoryStore:
     """An ObjectStore in a dictionary."""
 
     worth_a_read = 0
+    entrance: Entrance | None = None
 
     def __init__(self) -> None:
         self._objects: dict[str, bytes] = {}

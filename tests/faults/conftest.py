@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.recover import recover
 from storage import Archive, open_archive
 from tests.parts import shim
 from tests.parts.fix_gateway import BackendEnvironment
@@ -80,6 +81,7 @@ class Yard:
         """The archive in this process, while the test lasts or until it is closed. No gateway may run on SQLite."""
         place = self.place(name, **arguments)
         archive = open_archive(**{**place, "spool": self.folder / "own" / "spool"})
+        recover(archive)
         self.running.callback(archive.close)
         return archive
 

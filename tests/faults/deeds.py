@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from gateway.caller import Caller
 from gateway.delete import delete as delete_instances
 from gateway.errors import Duplicate, GatewayError, NotFound
 from gateway.rebuild import rebuild as rebuild_index
+from gateway.recover import recover
 from gateway.store import receive, store
 from storage import Archive, open_archive, open_index
 from storage.errors import StorageError
 from tests.parts import shim
 from tests.parts.ledger import make_piece, sweep
+from tests.parts.received import received
 
 MOST = 1 << 20
 CALLER = Caller("deeds", "tests")
@@ -32,6 +35,8 @@ def opened(place: dict[str, Any]) -> Iterator[Archive]:
     """The archive at a place: `objects`, `index`, `spool` and other arguments of `open_archive`."""
     archive = open_archive(**{**place, "spool": Path(place["spool"])})
     try:
+        with redirect_stdout(sys.stderr):  # what it has to say is no answer of a deed
+            recover(archive)
         yield archive
     finally:
         archive.close()
@@ -105,6 +110,8 @@ def workload(place: dict[str, Any], acks: str, count: int, threads: int = 3) -> 
             say("?", study, number)
             put(archive, study, number)
             say("+", study, number)
+            if number % 5 == 4:
+                archive.settle()
             if number % 7 == 6:
                 gone = make_piece(study, number - 3)
                 say("!", study, number - 3)
@@ -133,7 +140,7 @@ def suffer(place: dict[str, Any], call: str, error: str, first: int, step: int, 
             del os.environ["SHIM_FAULT"]
             shim.begin()
             after = attempt(lambda: put(archive, f"after {n}", 1))  # noqa: B023
-            left = len(list(archive.spool.folder.iterdir()))
+            left = len(received(archive.spool.folder))
             readable = all(archive.read(row) for row in archive.locate(make_piece("before", 0).study_uid))
         facts = {"n": n, "stored": stored, "deleted": deleted, "after": after, "left": left, "readable": readable}
         print(json.dumps(facts), flush=True)
@@ -241,6 +248,16 @@ def gather(place: dict[str, Any], meeting: str, me: int, processes: int, later: 
         meet(Path(meeting), "gather", processes)
         while count := archive.collect(time.time() + later, 5):
             say(str(count))
+
+
+def leave_orphan(place: dict[str, Any], study: object) -> None:
+    """An object that no row names."""
+    piece = make_piece(study, 0)
+    with opened(place) as archive:
+        path = archive.spool.folder / "orphan"
+        path.write_bytes(piece.file())
+        digest = hashlib.sha256(piece.file()).hexdigest()
+        archive.objects.put(archive.key(piece.sop_uid, archive.new_version()), path, sha256=digest)
 
 
 def put_large(place: dict[str, Any], megabytes: int) -> None:

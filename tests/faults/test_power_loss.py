@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import GatewayError
+from gateway.recover import recover
 from storage import open_archive
 from storage.errors import StorageError
 from storage.index.sqlite import driver
@@ -67,6 +68,7 @@ def violations(root: Path, said: Sequence[tuple[int, str, str, int]]) -> list[st
         signs[study, number] = sign
     try:
         archive = open_archive(*place(root)[:2], root / "data" / "spool")
+        recover(archive)
     except (StorageError, OSError) as error:
         return [f"it cannot be opened: {error}"]
     with closing(archive):
@@ -128,8 +130,8 @@ def test_what_was_acknowledged_survives_a_power_cut(shimmed_forge: Forge, tmp_pa
 
 MUTANTS = {
     "directories are not synced": "dir",
-    "the index's log is not synced at a commit (synchronous=NORMAL)": "-wal",
-    "objects are not synced": "/spool/",
+    "the index's log is never synced": "-wal",
+    "objects are not synced": "/.arrivals/",
 }
 
 

@@ -55,9 +55,9 @@ def test_a_process_that_dies_takes_nothing_with_it(yard: Yard, ledger: Ledger, p
 
 @pytest.fixture
 def gateway(yard: Yard, shim_library: Path) -> Iterator[GatewayProcess]:
-    """Two processes under the shim; the 60th sync of either fails."""
+    """Two processes under the shim; the 30th sync of either fails."""
     assert yard.deed("store_some", yard.place(), "before", 2)[0] == 0
-    shim = {"LD_PRELOAD": str(shim_library), "SHIM_ROOT": str(yard.folder / "data"), "SHIM_FAULT": "sync:60:EIO:1"}
+    shim = {"LD_PRELOAD": str(shim_library), "SHIM_ROOT": str(yard.folder / "data"), "SHIM_FAULT": "sync:30:EIO:1"}
     yield yard.gateway(GANTRY_WORKERS="2", **shim)
 
 

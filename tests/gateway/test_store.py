@@ -26,6 +26,7 @@ from storage.attributes import Level
 from storage.query import Query
 from tests.gateway.stored import CALLER, EXPLICIT, put, put_bytes
 from tests.parts.datasets import ct_slice, part10_bytes, report, sequence_item, uid
+from tests.parts.received import received
 
 
 def dataset_of(data: bytes) -> bytes:
@@ -35,7 +36,7 @@ def dataset_of(data: bytes) -> bytes:
 
 
 def spooled(archive: Archive) -> list[str]:
-    return [path.name for path in archive.spool.folder.iterdir()]
+    return [path.name for path in received(archive.spool.folder)]
 
 
 @pytest.mark.parametrize("piece", [1, 131, 133, 1 << 20])

@@ -1,19 +1,22 @@
 """What a disk may show after the power went: the calls that a program made, replayed onto an empty disk.
 
 All that was synced is there. Of the rest there may be any part: each write of a file whole, torn or not at all, each
-name in a folder or not, in any combination (POSIX promises no order). A name is safe once its folder was synced, the
+name in a folder or not, marks with or without the bytes that they mark, in any combination (POSIX promises no order).
+A name is safe once its folder was synced, the
 bytes of a file once the file was.
 """
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from tests.parts.shim import LINK, MKDIR, OPEN, RENAME, RMDIR, SYNC, TRUNCATE, UNLINK, WRITE, Call
+from storage.objects.filesystem.arrivals import ATTRIBUTE
+from tests.parts.shim import LINK, MKDIR, OPEN, RENAME, RMDIR, SYNC, TRUNCATE, UNLINK, WRITE, XATTR, Call
 
 SECTOR = 512
 
@@ -32,11 +35,18 @@ class Luck(Enum):
 class _File:
     data: bytearray = field(default_factory=bytearray)
     pending: list[tuple[int, bytes | None]] = field(default_factory=list)  # None: cut at this size
+    mark: bytes = b""  # the extended attribute, and that which is not synced
+    new_mark: bytes = b""
 
     def sync(self) -> None:
         for effect in self.pending:
             _apply(self.data, *effect)
         self.pending = []
+        self.mark = self.new_mark
+
+    def shown_mark(self, luck: Luck, chance: random.Random) -> bytes:
+        lost = luck in (Luck.LOST, Luck.BYTES) or (luck is Luck.SOME and chance.random() < 0.5)
+        return self.mark if lost else self.new_mark
 
     def shown(self, luck: Luck, chance: random.Random) -> bytearray:
         data = bytearray(self.data)
@@ -118,13 +128,16 @@ class Disk:
         elif (found := self._live.get(path)) is not None:  # what has no name any more cannot come back
             if call.kind == SYNC:
                 found.sync()
+            elif call.kind == XATTR:
+                assert isinstance(found, _File)
+                found.new_mark = call.data
             elif isinstance(found, _File):
                 found.pending.append((call.number, call.data if call.kind == WRITE else None))
                 assert call.kind in (WRITE, TRUNCATE)
 
     def show(self, folder: Path, luck: Luck, chance: random.Random) -> None:
         """Write what a disk may show now into an empty folder."""
-        _show(self._root, folder, luck, chance)
+        _show(self._root, folder, luck, chance, {})
 
     def _add(self, path: str, what: _File | _Folder) -> None:
         self._live[path] = what
@@ -136,13 +149,17 @@ class Disk:
         folder.pending.append(names)
 
 
-def _show(folder: _Folder, path: Path, luck: Luck, chance: random.Random) -> None:
+def _show(folder: _Folder, path: Path, luck: Luck, chance: random.Random, shown: dict[int, Path]) -> None:
     for name, what in folder.shown(luck, chance).items():
         if isinstance(what, _Folder):
             (path / name).mkdir()
-            _show(what, path / name, luck, chance)
+            _show(what, path / name, luck, chance, shown)
+        elif (other := shown.setdefault(id(what), path / name)) != path / name:
+            os.link(other, path / name)
         else:
             (path / name).write_bytes(what.shown(luck, chance))
+            if mark := what.shown_mark(luck, chance):
+                os.setxattr(path / name, ATTRIBUTE, mark)
 
 
 def _folder(path: str) -> str:

@@ -40,6 +40,7 @@ from tests.gateway.dimse.wire import Wire, echo_command, pdv
 from tests.parts.datasets import ct_slice, part10_bytes, uid
 from tests.parts.files import dataset_bytes
 from tests.parts.gateway import GatewayProcess
+from tests.parts.received import received
 
 UNKNOWN = -1
 """What stands in the ledger for an answer that never came."""
@@ -404,4 +405,4 @@ def quiet(gateway: GatewayProcess) -> None:
     """Q and a part of N: the log is JSON without a traceback, and nothing lies in the spool."""
     assert "Traceback" not in gateway.log()
     gateway.events()
-    assert [path.name for path in (gateway.data / "spool").iterdir()] == []
+    assert [path.name for path in received(gateway.data / "spool")] == []

@@ -26,10 +26,11 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
-enum { WRITE = 1, SYNC, RENAME, UNLINK, LINK, OPEN, MKDIR, TRUNCATE, RMDIR, KINDS };
-static const char *names[KINDS] = {"", "write", "sync", "rename", "unlink", "link", "open", "mkdir", "truncate", "rmdir"};
+enum { WRITE = 1, SYNC, RENAME, UNLINK, LINK, OPEN, MKDIR, TRUNCATE, RMDIR, XATTR, KINDS };
+static const char *names[KINDS] = {"", "write", "sync", "rename", "unlink", "link", "open", "mkdir", "truncate", "rmdir", "xattr"};
 
 static char root[PATH_MAX];
 static size_t root_size;
@@ -161,6 +162,16 @@ static int synced(int fd, int (*real)(int))
 
 int fsync(int fd) { REAL(int, "fsync", int); return synced(fd, real); }
 int fdatasync(int fd) { REAL(int, "fdatasync", int); return synced(fd, real); }
+
+/* Its name is not noted: there is but one. */
+int fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)
+{
+    REAL(int, "fsetxattr", int, const char *, const void *, size_t, int);
+    char whole[PATH_MAX]; const char *path; int result;
+    if (!root_size || !(path = path_of(fd, whole))) return real(fd, name, value, size, flags);
+    GUARDED(XATTR, path, real(fd, name, value, size, flags), note(XATTR, path, value, size, 0));
+    return result;
+}
 
 int ftruncate64(int fd, off64_t size)
 {

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.parts.machine import need
 
 SOURCE = Path(__file__).with_name("shim.c")
-WRITE, SYNC, RENAME, UNLINK, LINK, OPEN, MKDIR, TRUNCATE, RMDIR = range(1, 10)
+WRITE, SYNC, RENAME, UNLINK, LINK, OPEN, MKDIR, TRUNCATE, RMDIR, XATTR = range(1, 11)
 
 
 def build(folder: Path) -> Path:

@@ -23,13 +23,14 @@ from uuid import uuid4
 
 from storage.crashpoints import reached
 from storage.errors import ObjectDamaged, ObjectMissing, ObjectStoreBroken, ObjectStoreError
-from storage.objects import CHUNK, ObjectInfo, check_key, check_span
+from storage.objects import CHUNK, Entrance, ObjectInfo, check_key, check_span
+from storage.objects.filesystem.arrivals import ATTRIBUTE, MARK, Arrivals, packed
 from storage.objects.filesystem.tree import FILE, FOLDER, FULL, STAYING, Tree, reading, writing
+from storage.versions import version_of
 
 _log = logging.getLogger(__name__)
 
 _UNFINISHED = ".unfinished"
-_ATTRIBUTE = "user.gantry"
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -46,6 +47,8 @@ class FolderStore:
         self._tree = Tree(root)
         self._fsync = sync
         self._trouble = ""
+        self._arrivals = Arrivals(self._tree, self._sync, self._check_writable)
+        self.entrance: Entrance | None = self._arrivals
         self._known: set[str] = set()  # folders whose own name is on the disk for certain
 
     def put(self, key: str, source: Path, *, sha256: str, metadata: Mapping[str, str] | None = None) -> None:
@@ -57,7 +60,7 @@ class FolderStore:
         with writing("store"):
             file = os.open(source, FILE)
             try:
-                digests = _packed(metadata or {})
+                digests = packed(metadata or {})
                 here = os.fstat(file).st_dev == os.fstat(self._tree.root).st_dev
                 if not (here and self._move(key, source, file, digests)):
                     self._place(key, lambda folder, name: self._copy(file, sha256, digests, folder, name))
@@ -95,10 +98,10 @@ class FolderStore:
         """See ObjectStore."""
         with self._opened(key, 0, None) as (file, _):
             try:
-                packed = os.getxattr(file.fileno(), _ATTRIBUTE)
+                mark = os.getxattr(file.fileno(), ATTRIBUTE)
             except OSError:
                 return None
-        return (packed[:32].hex(), packed[32:].hex()) if len(packed) == 64 else None
+        return (mark[:32].hex(), mark[32:].hex()) if len(mark) == MARK else None
 
     def size(self, key: str) -> int:
         """See ObjectStore."""
@@ -113,6 +116,7 @@ class FolderStore:
     def delete(self, key: str) -> None:
         """See ObjectStore. The object's own folder goes when it is empty; folders above it stay."""
         folders, name = check_key(key).rsplit("/", 1)
+        self._arrivals.forget([version_of(name)])  # else a crash might bring it back
         with suppress(ObjectMissing), reading(key):
             folder = self._tree.folder(folders)
             try:
@@ -144,7 +148,7 @@ class FolderStore:
         """See ObjectStore: whether digests can lie beside the objects."""
         with writing("look"), self._unfinished() as (_, _, file):
             try:
-                os.setxattr(file, _ATTRIBUTE, bytes(64))
+                os.setxattr(file, ATTRIBUTE, bytes(MARK))
             except OSError:
                 return {"digests beside objects": "no"}
         return {"digests beside objects": "yes"}
@@ -159,6 +163,7 @@ class FolderStore:
 
     def close(self) -> None:
         """See ObjectStore."""
+        self._arrivals.close()
         self._tree.close()
 
     def _opened(self, key: str, start: int, length: int | None) -> AbstractContextManager[tuple[FileIO, int]]:
@@ -257,16 +262,11 @@ class FolderStore:
             raise
 
 
-def _packed(metadata: Mapping[str, str]) -> bytes:
-    """Both digests in 64 bytes: an extended attribute of this size has room in the inode of ext4."""
-    return bytes.fromhex(metadata.get("digest", "") + metadata.get("dataset-digest", ""))
-
-
 def _mark(file: int, digests: bytes) -> None:
     """Keep the digests with the file, where its file system has room for them; synced with the file."""
     if digests:
         with suppress(OSError):
-            os.setxattr(file, _ATTRIBUTE, digests)
+            os.setxattr(file, ATTRIBUTE, digests)
 
 
 def _link(source: Path | str, folder: int, name: str, *, source_folder: int | None = None) -> None:

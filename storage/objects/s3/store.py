@@ -32,7 +32,7 @@ from storage.errors import (
     ObjectStoreFull,
     ObjectStoreUnavailable,
 )
-from storage.objects import ObjectInfo, check_key, check_span, is_key
+from storage.objects import Entrance, ObjectInfo, check_key, check_span, is_key
 from storage.objects.s3.calls import Answer, Calls
 from storage.objects.s3.download import Download
 
@@ -55,6 +55,7 @@ class S3Store:
     """
 
     worth_a_read = 256 << 10
+    entrance: Entrance | None = None
 
     def __init__(
         self,

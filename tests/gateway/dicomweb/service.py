@@ -24,6 +24,7 @@ from gateway.http.protocol import Protocol
 from gateway.settings import Settings
 from storage import Archive, open_archive
 from tests.parts.datasets import part10_bytes
+from tests.parts.received import received
 
 BOUNDARY = "gantry-test"
 STOW_TYPE = f'multipart/related; type="application/dicom"; boundary="{BOUNDARY}"'
@@ -52,8 +53,8 @@ class Service:
         return self.client.post(path, content=stow_body(files), headers={"Content-Type": STOW_TYPE, **headers})
 
     def spooled(self) -> list[Path]:
-        """Files in the spool folder."""
-        return list((self.folder / "spool").iterdir())
+        """Files that are being received."""
+        return received(self.folder / "spool")
 
     def raw(self, request: bytes, seconds: float = 10) -> bytes:
         """Send bytes on a connection of their own; what comes back until the server closes or is silent."""

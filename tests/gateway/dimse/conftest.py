@@ -17,6 +17,7 @@ from gateway.settings import Settings
 from storage import open_archive
 from storage.archive import Archive
 from tests.gateway.dimse.wire import VERIFICATION, Context, Wire
+from tests.parts.received import received
 
 
 @dataclass
@@ -36,8 +37,8 @@ class Door:
         return wire
 
     def spool_files(self) -> list[Path]:
-        """What lies in the spool folder."""
-        return [path for path in self.spool.iterdir() if path.is_file()]
+        """What is being received."""
+        return received(self.spool)
 
     def spool_empties(self, seconds: float = 5.0) -> bool:
         """Does the spool folder become empty in time?"""
