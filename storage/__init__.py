@@ -83,7 +83,7 @@ def open_archive(
     found: Index | None = None
     try:
         found = open_index(index, beside=beside)
-        entrance = store.entrance if found.settles else None
+        entrance = store.entrance if found.syncs_later else None
         receiving = Spool(spool, reserve=reserve, budget=budget, entrance=entrance)
         if not beside:
             _belong_together(store, found)

@@ -2,7 +2,7 @@
 
 Store    object durable under a fresh key -> one index transaction -> success. A crash leaves an orphan object, which
          nothing names and the sweep removes; never a row without its object.
-         Where the store has an entrance, and the index settles, one sync is enough: that of the bytes, under a name
+         Where the store has an entrance, and the index syncs later, one sync is enough: that of the bytes, under a name
          which the disk knew before. The name among the objects and the row are there at once for all who look, and
          on the disk a little later (`settling`). Until then the file stays at the entrance, where the next start finds
          it and does again what a power cut undid (`arrivals`, `rename`, `readmit`).
@@ -93,7 +93,7 @@ class Archive:
         self._delete_delay = delete_delay
         self._lease = lease
         self._quarantined: frozenset[str] = frozenset()
-        self._settler = Settler(objects.entrance, index) if objects.entrance is not None and index.settles else None
+        self._settler = Settler(objects.entrance, index) if objects.entrance is not None and index.syncs_later else None
 
     # ------------------------------------------------------------ store
 
@@ -392,7 +392,7 @@ class Archive:
 
         Their rows are on the disk by then: a version with a tomb and without a row is gone for certain.
         """
-        self.index.settle()
+        self.index.sync()
         tomb = f"{TOMBS}{new_version()}.json"
         self.objects.put_bytes(tomb, json.dumps({"versions": versions}).encode())
         return tomb

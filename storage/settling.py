@@ -60,7 +60,7 @@ class Settler:
             waiting = dict(self._waiting)
             if waiting:
                 self._entrance.settle(waiting.values())
-                self._index.settle()
+                self._index.sync()
                 with self._guard:
                     for version in waiting:
                         del self._waiting[version]

@@ -46,10 +46,10 @@ class Garbage:
 class Index(Protocol):
     """Rows by UID, blocking, shared by all threads. Every method may raise IndexUnavailable; writes also IndexFull.
 
-    `settles` says that additions may be made durable `later`, by `settle`.
+    `syncs_later` says that additions may be made durable `later`, by `sync`.
     """
 
-    settles: bool
+    syncs_later: bool
 
     def add(
         self,
@@ -72,10 +72,10 @@ class Index(Protocol):
         and OUTDATED the answer when another one lives. `repairs` names a live version with the same data set digest
         whose object is damaged: the record takes its place. `announce` False writes no change: for a rebuild.
         After `until` (seconds since the epoch) it is too late: IndexUnavailable, for a sweep may take the object for
-        an orphan (F-54). With `later` the next `settle` makes it durable, where the index does that.
+        an orphan (F-54). With `later` the next `sync` makes it durable, where the index does that.
         """
 
-    def settle(self) -> None:
+    def sync(self) -> None:
         """Return once all is durable that was committed before, by this process or another."""
 
     def find(self, sop_uid: str) -> Located | None:

@@ -70,7 +70,7 @@ class SqlIndex(Queue, Credentials, Health, Totals):
     """
 
     search_seconds = 5.0
-    settles = False
+    syncs_later = False
 
     def __init__(self, readers: Engine, writers: Engine, dialect: Dialect) -> None:
         self._readers = readers
@@ -94,8 +94,8 @@ class SqlIndex(Queue, Credentials, Health, Totals):
         """See `Index.add`."""
         return self._additions.submit(_Addition(record, replace, tomb, announce, until, repairs, instead, later))
 
-    def settle(self) -> None:
-        """See `Index.settle`: each commit was durable."""
+    def sync(self) -> None:
+        """See `Index.sync`: each commit was durable."""
 
     def share(self) -> tuple[int, ...]:
         """See `Index.share`."""

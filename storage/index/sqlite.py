@@ -1,8 +1,8 @@
 """The index in one SQLite file, for one machine.
 
 WAL with `synchronous=FULL`: a commit that was answered survives a power cut. Only stores that can be told again from
-what was received need not, until they are settled: these are committed with `synchronous=NORMAL`, which writes to the
-log and leaves syncing it to the next checkpoint or full commit. One process owns the file, by a lock on
+what was received need not, until the index is synced: these are committed with `synchronous=NORMAL`, which writes to
+the log and leaves syncing it to the next checkpoint or full commit. One process owns the file, by a lock on
 `<file>.lock`: SQLite before 3.51.3 can corrupt a WAL that several processes write and checkpoint at once, and a second
 gateway on one folder is a mistake in any case. `pysqlite3` carries a current SQLite; Python's own is the second choice.
 """
@@ -50,8 +50,8 @@ SAFE_VERSION = (3, 51, 3)
 _STEPS_PER_SECOND = 200_000
 """Of SQLite's machine, which does some 50 millions: of a limit one part in 250 passes between two looks at the clock.
 Each look takes the interpreter's lock, for which a busy gateway makes it wait."""
-SETTLED = "settled"
-"""The note of the last `settle`: when it was."""
+SYNCED = "synced"
+"""The note of the last `sync`: when it was."""
 IO_ERROR = 10
 """SQLITE_IOERR, the low byte of a result code that says which kind of input or output failed."""
 
@@ -118,7 +118,7 @@ class SqliteIndex(SqlIndex):
     it is opened `beside` one of ours, which shares it.
     """
 
-    settles = True
+    syncs_later = True
 
     def __init__(self, path: Path, *, beside: bool = False) -> None:
         make_folder(path.parent)
@@ -189,9 +189,9 @@ class SqliteIndex(SqlIndex):
             _log.error("index: %s", reason)
             self._turn.distrust()
 
-    def settle(self) -> None:
-        """See `Index.settle`. The sync of a commit takes in all that was written to the log before it, by whomever."""
-        self.set_note(SETTLED, repr(time.time()))
+    def sync(self) -> None:
+        """See `Index.sync`. The sync of a commit takes in all that was written to the log before it, by whomever."""
+        self.set_note(SYNCED, repr(time.time()))
 
     def share(self) -> tuple[int, ...]:
         """See `Index.share`."""

@@ -135,9 +135,10 @@ def test_an_index_of_yesterday_is_brought_up_to_date(
     started = time.monotonic()
     told = gantry("index", "reconcile", *arguments, environment=environment)
     # what had arrived just before is known from that already
-    said = re.fullmatch(r"(\d+) instances adopted, 2 removed that had been deleted or replaced\n", told.stdout)
-    assert said is not None and told.returncode == 0, told.stdout
-    assert int(said[1]) == count - 1 or url.startswith("sqlite")
+    adopted = re.fullmatch(r"(\d+) instances adopted, 2 removed that had been deleted or replaced\n", told.stdout)
+    assert adopted is not None, told.stdout
+    assert told.returncode == 0, told.stdout
+    assert int(adopted[1]) == count - 1 or url.startswith("sqlite")
     clean = gantry("index", "verify", "--deep", *arguments, environment=environment)
     assert clean.returncode == 0, clean.stdout + clean.stderr
     again = yard.gateway()
