@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page
 from tests.gateway.dicomweb.service import STOW_TYPE, stow_body
 from tests.parts.browser_clients import NotFetched, fetch
 from tests.parts.fix_gateway import BackendEnvironment, starter
-from tests.parts.gateway import GatewayProcess
+from tests.parts.gateway import GatewayProcess, Launch
 from tests.parts.machine import cannot_run
 
 PAGE = b'<!doctype html><title>Clients</title><script type="module" src="/clients.js"></script>'
@@ -68,11 +68,11 @@ def origin(bundle: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def gateway(
-    tmp_path_factory: pytest.TempPathFactory, backend_environment: BackendEnvironment, origin: str
+    tmp_path_factory: pytest.TempPathFactory, backend_environment: BackendEnvironment, launch: Launch, origin: str
 ) -> Iterator[GatewayProcess]:
     """One for all tests of a module, which lets the page read its answers."""
     with ExitStack() as running:
-        start = starter(running, tmp_path_factory.mktemp("gateway"), backend_environment)
+        start = starter(running, tmp_path_factory.mktemp("gateway"), backend_environment, launch)
         yield start(environment={"GANTRY_CORS_ORIGINS": origin})
 
 

@@ -20,7 +20,7 @@ from tests.parts.browser_clients import NotFetched
 from tests.parts.datasets import ct_slice, mr_slice, part10_bytes, series_of, uid
 from tests.parts.dimse_client import fetch
 from tests.parts.fix_gateway import BackendEnvironment, starter
-from tests.parts.gateway import GatewayProcess
+from tests.parts.gateway import GatewayProcess, Launch
 from tests.parts.machine import cannot_run, need
 
 SUCCESS, DESTINATION_UNKNOWN, WARNING, OUT_OF_RESOURCES = 0, 0xA801, 0xB000, 0xA702
@@ -58,14 +58,14 @@ def destination() -> Iterator[Node]:
 
 @pytest.fixture(scope="module")
 def gateway(
-    tmp_path_factory: pytest.TempPathFactory, backend_environment: BackendEnvironment, destination: Node
+    tmp_path_factory: pytest.TempPathFactory, backend_environment: BackendEnvironment, launch: Launch, destination: Node
 ) -> Iterator[GatewayProcess]:
     """One for all tests, with two studies in it, that knows the node."""
     folder = tmp_path_factory.mktemp("gateway")
     settings = folder / "gantry.toml"
     settings.write_text(f'[[peers]]\naet = "NODE"\nhost = "127.0.0.1"\nport = {destination.port}\n')
     with ExitStack() as running:
-        one = starter(running, folder, backend_environment)(arguments=["--config", str(settings)])
+        one = starter(running, folder, backend_environment, launch)(arguments=["--config", str(settings)])
         files = [part10_bytes(ds) for ds in (*series_of(5, "dcmjs"), mr_slice("other", PatientName="Ångström^Åsa"))]
         with Doors(one) as doors:
             assert doors.stow(*files).status == 200

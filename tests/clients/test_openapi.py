@@ -22,7 +22,7 @@ from gateway.dicomweb.catalogue import SERVICES
 from tests.clients.conftest import store
 from tests.parts.datasets import multi_frame, part10_bytes
 from tests.parts.fix_gateway import BackendEnvironment, starter
-from tests.parts.gateway import GatewayProcess
+from tests.parts.gateway import GatewayProcess, Launch
 
 TOKEN = "a-token-of-the-tests"
 OPERATIONS = [(path, operation.method) for service in SERVICES for path, operation in service.operations()]
@@ -49,22 +49,22 @@ def as_it_is(context: SerializationContext, value: object) -> bytes:
 
 @pytest.fixture(scope="module")
 def gateway(
-    tmp_path_factory: pytest.TempPathFactory, backend_environment: BackendEnvironment
+    tmp_path_factory: pytest.TempPathFactory, backend_environment: BackendEnvironment, launch: Launch
 ) -> Iterator[GatewayProcess]:
     """One without a token, with an instance in it."""
     with ExitStack() as running:
-        gateway = starter(running, tmp_path_factory.mktemp("open"), backend_environment)()
+        gateway = starter(running, tmp_path_factory.mktemp("open"), backend_environment, launch)()
         yield gateway
         assert "Traceback" not in gateway.log()
 
 
 @pytest.fixture(scope="module")
 def closed_gateway(
-    tmp_path_factory: pytest.TempPathFactory, backend_environment: BackendEnvironment
+    tmp_path_factory: pytest.TempPathFactory, backend_environment: BackendEnvironment, launch: Launch
 ) -> Iterator[GatewayProcess]:
     """One that asks for a token."""
     with ExitStack() as running:
-        start = starter(running, tmp_path_factory.mktemp("closed"), backend_environment)
+        start = starter(running, tmp_path_factory.mktemp("closed"), backend_environment, launch)
         gateway = start(environment={"GANTRY_TOKEN": TOKEN})
         yield gateway
         assert "Traceback" not in gateway.log()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.end_to_end.doors import Doors
 from tests.parts.fix_gateway import BackendEnvironment, StartGateway, starter
-from tests.parts.gateway import BACKENDS, GatewayProcess
+from tests.parts.gateway import BACKENDS, GatewayProcess, Launch
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,16 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(
-    tmp_path_factory: pytest.TempPathFactory, backend_environment: BackendEnvironment, request: pytest.FixtureRequest
+    tmp_path_factory: pytest.TempPathFactory,
+    backend_environment: BackendEnvironment,
+    launch: Launch,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Site]:
     """One for all tests of a module, on folder and SQLite or on the backend given by indirect parametrisation."""
     backend = getattr(request, "param", BACKENDS[0])
     environment = backend_environment(backend)
     with ExitStack() as running:
-        start = starter(running, tmp_path_factory.mktemp("site"), backend_environment)
+        start = starter(running, tmp_path_factory.mktemp("site"), backend_environment, launch)
         gateway = start(environment=environment)
         yield Site(gateway, running.enter_context(Doors(gateway)), environment)
         assert "Traceback" not in gateway.log()

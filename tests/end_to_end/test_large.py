@@ -18,7 +18,7 @@ from tests.gateway.dicomweb.service import BOUNDARY, STOW_TYPE, parts_of
 from tests.parts.datasets import large_file, uid
 from tests.parts.files import dataset_bytes
 from tests.parts.fix_gateway import StartGateway
-from tests.parts.gateway import GatewayProcess
+from tests.parts.gateway import GatewayProcess, Launch, program
 from tests.parts.machine import cannot_run, need
 
 RISE = 256 << 20
@@ -29,6 +29,12 @@ NUMBER = 123
 CHUNK = 1 << 20
 
 Put = Callable[[GatewayProcess, Path], None]
+
+
+@pytest.fixture(scope="module")
+def launch() -> Launch:
+    """As programs: memory is what is looked at."""
+    return program
 
 
 @dataclass(frozen=True, slots=True)

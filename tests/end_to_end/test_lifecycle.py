@@ -23,11 +23,17 @@ from tests.gateway.dimse.wire import P_DATA, Wire, pdv, store_command
 from tests.parts.datasets import color, ct_slice, part10_bytes, report, series_of, uid, write_all
 from tests.parts.files import dataset_bytes, dicomdirs
 from tests.parts.fix_gateway import BackendEnvironment, StartGateway
-from tests.parts.gateway import clean_environment
+from tests.parts.gateway import Launch, clean_environment, program
 from tests.parts.machine import free_port
 
 TOKEN = "a token of the tests, long enough"
 TWO = ["folder+sqlite", "seaweedfs+postgres"]
+
+
+@pytest.fixture(scope="module")
+def launch() -> Launch:
+    """As programs: starts and ends are what is looked at."""
+    return program
 
 
 def gantry(

@@ -21,13 +21,6 @@ from tests.parts.ledger import Ledger
 FOLDER, SEAWEEDFS, RGW = BACKENDS
 
 
-@pytest.fixture(scope="session")
-def forge() -> Iterator[Forge]:
-    """What makes processes."""
-    with Forge() as made:
-        yield made
-
-
 @dataclass
 class Yard:
     """One archive, and what may be started on it: gateways, processes without doors, the archive in this process."""

@@ -18,10 +18,16 @@ from tests.end_to_end.doors import Doors
 from tests.gateway.dimse.wire import ASSOCIATE_RJ, ASSOCIATE_RQ, IMPLICIT, VERIFICATION, Wire, associate_request
 from tests.parts.datasets import ct_slice, part10_bytes, series_of
 from tests.parts.fix_gateway import BackendEnvironment, StartGateway, starter
-from tests.parts.gateway import GatewayProcess
+from tests.parts.gateway import GatewayProcess, Launch, program
 
 WORKERS = 2
 ECHO = [(1, VERIFICATION, (IMPLICIT,))]
+
+
+@pytest.fixture(scope="module")
+def launch() -> Launch:
+    """As programs: processes are what is looked at."""
+    return program
 
 
 def until(condition: Callable[[], object], seconds: float = 30.0) -> None:

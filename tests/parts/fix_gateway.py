@@ -5,6 +5,13 @@
 SQLite, or as a test says:
 
     @pytest.mark.parametrize("module_gateway", BACKENDS, indirect=True)
+
+They are forked from a process that has everything imported (`tests.parts.forge`), since most of a start is imports. A
+module whose tests are about the start, its memory or its processes has them started as programs:
+
+    @pytest.fixture(scope="module")
+    def launch() -> Launch:
+        return program
 """
 
 from __future__ import annotations
@@ -16,7 +23,8 @@ from typing import Protocol
 
 import pytest
 
-from tests.parts.gateway import BACKENDS, GatewayProcess
+from tests.parts.forge import Forge
+from tests.parts.gateway import BACKENDS, GatewayProcess, Launch, program
 from tests.parts.postgres import Postgres
 from tests.parts.s3 import S3Server
 
@@ -65,7 +73,20 @@ def backend_environment(request: pytest.FixtureRequest) -> BackendEnvironment:
     return settings
 
 
-def starter(running: ExitStack, folder: Path, backends: BackendEnvironment) -> StartGateway:
+@pytest.fixture(scope="session")
+def forge() -> Iterator[Forge]:
+    """What forks processes."""
+    with Forge() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def launch(forge: Forge) -> Launch:
+    """How gateways are started; a module may have another way."""
+    return forge.launch
+
+
+def starter(running: ExitStack, folder: Path, backends: BackendEnvironment, launch: Launch = program) -> StartGateway:
     """A `start_gateway` whose gateways end with `running`."""
 
     def start(
@@ -79,19 +100,19 @@ def starter(running: ExitStack, folder: Path, backends: BackendEnvironment) -> S
         if data is None:
             data = folder / f"data-{len(list(folder.iterdir()))}"
         settings = {**backends(backend), **(environment or {})}
-        process = GatewayProcess(data, aet=aet, arguments=arguments, environment=settings)
+        process = GatewayProcess(data, aet=aet, arguments=arguments, environment=settings, launch=launch)
         return running.enter_context(process)
 
     return start
 
 
 @pytest.fixture
-def start_gateway(tmp_path: Path, backend_environment: BackendEnvironment) -> Iterator[StartGateway]:
+def start_gateway(tmp_path: Path, backend_environment: BackendEnvironment, launch: Launch) -> Iterator[StartGateway]:
     """Start gateways for this test."""
     folder = tmp_path / "gateways"
     folder.mkdir()
     with ExitStack() as running:
-        yield starter(running, folder, backend_environment)
+        yield starter(running, folder, backend_environment, launch)
 
 
 @pytest.fixture
@@ -102,9 +123,12 @@ def gateway_process(start_gateway: StartGateway, request: pytest.FixtureRequest)
 
 @pytest.fixture(scope="module")
 def module_gateway(
-    tmp_path_factory: pytest.TempPathFactory, backend_environment: BackendEnvironment, request: pytest.FixtureRequest
+    tmp_path_factory: pytest.TempPathFactory,
+    backend_environment: BackendEnvironment,
+    launch: Launch,
+    request: pytest.FixtureRequest,
 ) -> Iterator[GatewayProcess]:
     """A gateway that all tests of a module share: each uses study UIDs of its own. Backend as for `gateway_process`."""
     with ExitStack() as running:
-        start = starter(running, tmp_path_factory.mktemp("gateway"), backend_environment)
+        start = starter(running, tmp_path_factory.mktemp("gateway"), backend_environment, launch)
         yield start(getattr(request, "param", BACKENDS[0]))

@@ -47,9 +47,10 @@ Launch = Callable[[Sequence[str], Mapping[str, str], Path, Path, Path], Launched
 """Starts a command: its environment, folder, and the files for its output and its messages."""
 
 
-def _launch(
+def program(
     command: Sequence[str], environment: Mapping[str, str], cwd: Path, stdout: Path, stderr: Path
 ) -> subprocess.Popen[bytes]:
+    """Start a command as the program that it is."""
     with stdout.open("wb") as out, stderr.open("wb") as err:
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, env=dict(environment)
@@ -91,7 +92,7 @@ class GatewayProcess:
             *arguments,
         ]
         started = time.monotonic()
-        self.process = (launch or _launch)(
+        self.process = (launch or program)(
             self.command, clean_environment(environment), logs, self._stdout, self._stderr
         )
         try:

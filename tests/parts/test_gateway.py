@@ -9,9 +9,15 @@ from urllib.request import urlopen
 import pytest
 
 from tests.parts.fix_gateway import StartGateway
-from tests.parts.gateway import BACKENDS, GatewayProcess
+from tests.parts.gateway import BACKENDS, GatewayProcess, Launch, program
 from tests.parts.machine import family, need
 from tests.parts.processes import NotReady
+
+
+@pytest.fixture(scope="module")
+def launch() -> Launch:
+    """As programs: that is what is looked at."""
+    return program
 
 
 def echo(gateway: GatewayProcess) -> int:
