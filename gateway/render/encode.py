@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from io import BytesIO
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gateway.errors import BadRequest, NotAcceptable
+from gateway.render.jp2 import jph, with_colours
 from gateway.render.view import MAX_PIXELS, Viewport
 
 FORMATS = {
@@ -88,12 +88,13 @@ def _resize(image: Image.Image, size: tuple[int, int], box: tuple[float, float, 
 
 
 def encode(image: Image.Image, media_type: str, quality: int, profile: bytes | None = None) -> bytes:
-    """The picture's file. `profile` is embedded where the format has a place for it: JPEG, PNG, WebP.
+    """The picture's file. `profile` is embedded where the format has a place for it: all but GIF and JPEG XL.
 
     JP2 and JPH are lossless, and so is JPEG XL of quality 100.
 
     Raises:
         NotAcceptable: no such format here.
+        BadRequest: JP2 and JPH cannot hold this profile.
     """
     name = FORMATS.get(media_type)
     if name is None:
@@ -104,7 +105,7 @@ def encode(image: Image.Image, media_type: str, quality: int, profile: bytes | N
         image = ground
     if name in ("JPH", "JXL"):
         samples = numpy.asarray(image)
-        return jph(samples) if name == "JPH" else _jxl(samples, quality)
+        return jph(samples, profile) if name == "JPH" else _jxl(samples, quality)
     more: dict[str, Any] = {} if profile is None else {"icc_profile": profile}
     out = BytesIO()
     if name == "JPEG":
@@ -116,6 +117,8 @@ def encode(image: Image.Image, media_type: str, quality: int, profile: bytes | N
         image.save(out, "WEBP", quality=quality, method=2, **more)
     else:
         image.save(out, name)
+    if name == "JPEG2000" and profile is not None:
+        return with_colours(out.getvalue(), profile)
     return out.getvalue()
 
 
@@ -125,26 +128,3 @@ def _jxl(samples: NDArray[numpy.uint8], quality: int) -> bytes:
         return bytes(imagecodecs.jpegxl_encode(samples, lossless=True, effort=3))
     distance = 0.1 + (100 - quality) * 0.09 if quality >= 30 else 53 / 3000 * quality**2 - 23 / 20 * quality + 25
     return bytes(imagecodecs.jpegxl_encode(samples, distance=distance, effort=3))
-
-
-def jph(samples: NDArray[numpy.uint8]) -> bytes:
-    """HTJ2K in the boxes that `image/jph` asks for (15444-15 D, 15444-1 I), lossless; grey or sRGB of 8 bits."""
-    rows, columns = samples.shape[:2]
-    colour = samples.ndim == 3
-    stream = bytes(
-        imagecodecs.htj2k_encode(numpy.ascontiguousarray(samples), reversible=True, rgb=colour, planar=False)
-    )
-    header = _box(b"ihdr", struct.pack(">IIHBBBB", rows, columns, 3 if colour else 1, 7, 7, 0, 0))
-    header += _box(b"colr", struct.pack(">BBBI", 1, 0, 0, 16 if colour else 17))  # sRGB, or greyscale
-    return b"".join(
-        (
-            _box(b"jP  ", b"\r\n\x87\n"),
-            _box(b"ftyp", b"jph \0\0\0\0jph "),
-            _box(b"jp2h", header),
-            _box(b"jp2c", stream),
-        )
-    )
-
-
-def _box(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I4s", 8 + len(content), kind) + content

@@ -14,6 +14,7 @@ from gateway import retrieve
 from gateway.dicom.description import PixelDescription
 from gateway.dicom.header import Header
 from gateway.dicom.pixels import decode_frame
+from gateway.errors import BadRequest
 from gateway.render.animation import animate, durations_of
 from gateway.render.annotation import annotate
 from gateway.render.dose import MAX_GRID_BYTES, Maxima, scaled, window_to
@@ -37,6 +38,8 @@ def animation(archive: Archive, located: Located, view: View, media_type: str) -
 
 
 def _animation(archive: Archive, located: Located, view: View, media_type: str) -> Picture:
+    if view.profile != "no":
+        raise BadRequest("iccprofile", "moving pictures carry no colour profile here; single frames do")
     header = header_of(archive, located)
     view = in_scale(archive, located, header, view)
     table = retrieve.frame_table(located)

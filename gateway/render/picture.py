@@ -10,7 +10,6 @@ from PIL import Image
 from gateway.dicom.description import PixelDescription, PixelKind
 from gateway.dicom.header import Header
 from gateway.dicom.pixels import DecodedFrame, decode_frame
-from gateway.errors import BadRequest
 from gateway.render.annotation import annotate
 from gateway.render.colour import to_rgb
 from gateway.render.dose import dose_image
@@ -21,7 +20,7 @@ from gateway.render.labels import label_image
 from gateway.render.lut import Lut
 from gateway.render.overlays import overlay_of
 from gateway.render.parameters import aspect_of, grey_of, palette_of, supplemental_palette_of
-from gateway.render.profiles import EMBEDDING, source_of, with_profile
+from gateway.render.profiles import check_profile, source_of, with_profile
 from gateway.render.reduced import decode_reduced
 from gateway.render.view import Picture, View
 
@@ -47,8 +46,7 @@ def draw(header: Header, data: bytes, frame: int, view: View, media_type: str) -
         BadRequest: the viewport asks for what cannot be, or a profile is wanted in a format that holds none.
         NotAcceptable: no such media type.
     """
-    if view.profile != "no" and media_type not in EMBEDDING:
-        raise BadRequest("iccprofile", f"{media_type} carries no colour profile here; JPEG, PNG and WebP do")
+    check_profile(view.profile, media_type)
     shown = compose(header, data, frame, view)
     annotate(shown.image, header, frame, view, shown.window, media_type)
     image, profile = shown.image, None

@@ -19,7 +19,7 @@ from gateway import isolated
 from gateway.dicom.codestream import jpeg_profile
 from gateway.dicom.header import Header
 from gateway.dicom.view import View as Values
-from gateway.errors import NotRenderable
+from gateway.errors import BadRequest, NotRenderable
 from gateway.isolated import Facts
 from gateway.render.parameters import group
 
@@ -29,7 +29,7 @@ MAX_BYTES = 4 << 20
 PROFILES = ("no", "yes", "srgb", "adobergb", "rommrgb")
 """What may be asked for."""
 
-EMBEDDING = frozenset({"image/jpeg", "image/png", "image/webp"})
+EMBEDDING = frozenset({"image/jpeg", "image/png", "image/webp", "image/jp2", "image/jph"})
 """Media types that can hold a profile here."""
 
 _ICC_PROFILE, _OPTICAL_PATHS, _PATH_ID = 0x00282000, 0x00480105, 0x00480106
@@ -62,6 +62,12 @@ def load_profiles(header: Header, read: Callable[[int, int], bytes]) -> None:
         element = place.find(_ICC_PROFILE)
         if element is not None and element.value is None and element.length <= MAX_BYTES:
             element.value = read(element.offset, element.length)
+
+
+def check_profile(wanted: str, media_type: str) -> None:
+    """Raises BadRequest where a profile is wanted in a format that holds none (RP-06)."""
+    if wanted != "no" and media_type not in EMBEDDING:
+        raise BadRequest("iccprofile", f"{media_type} carries no colour profile here; JPEG, PNG, WebP, JP2 and JPH do")
 
 
 def source_of(header: Header, frame: int, data: bytes = b"") -> bytes | None:

@@ -30,7 +30,7 @@ from gateway.render.presentation.mask import Decode, mask_of, subtracted
 from gateway.render.presentation.planes import Plane, laid_on, plane_of
 from gateway.render.presentation.shutter import OVERLAY_GROUP, SHUTTER_SHAPE, covered, shade_of
 from gateway.render.presentation.state import State
-from gateway.render.profiles import source_of, with_profile
+from gateway.render.profiles import check_profile, source_of, with_profile
 from gateway.render.view import Picture, Viewport
 from gateway.render.view import View as Asked
 
@@ -69,6 +69,7 @@ def present(
     needs; `over` is what is blended over it. Raises NotRenderable where image and state do not go together, BadRequest
     for what is too large.
     """
+    check_profile(view.profile, media_type)
     description = PixelDescription.from_header(header)
     decoded = decode_frame(data, description, header.meta.transfer_syntax_uid)
 

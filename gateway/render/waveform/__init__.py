@@ -10,6 +10,7 @@ from gateway.dicom.header import Header
 from gateway.errors import NotRenderable
 from gateway.render.annotation import annotate
 from gateway.render.encode import encode, show
+from gateway.render.profiles import check_profile, with_profile
 from gateway.render.view import Picture, View
 from gateway.render.waveform.raster import to_image
 from gateway.render.waveform.read import read_groups
@@ -24,12 +25,14 @@ def draw_waveform(header: Header, read: Callable[[int, int], bytes], view: View,
 
     SVG has its size in millimetres, and is not touched by viewport and annotation. Raises NotRenderable, BadRequest.
     """
+    check_profile(view.profile, media_type)
     sheet = sheet_of(header, read)
     if media_type == SVG:
         return Picture(to_svg(sheet).encode(), SVG, round(sheet.width), round(sheet.height))
     image = show(to_image(sheet), view.viewport)
     annotate(image, header, 1, view, "", media_type)
-    return Picture(encode(image, media_type, view.quality), media_type, image.width, image.height)
+    shown, profile = (image, None) if view.profile == "no" else with_profile(image, None, view.profile)
+    return Picture(encode(shown, media_type, view.quality, profile), media_type, image.width, image.height)
 
 
 def sheet_of(header: Header, read: Callable[[int, int], bytes]) -> Sheet:

@@ -112,7 +112,7 @@ export function button(symbol, name, onclick, attributes = {}) {
 export function showHelp() {
   const box = h("dialog", { class: "box", "aria-labelledby": "help-title", onclose: () => box.remove(), onclick: (event) => event.target === box && box.close() },
     h("form", { method: "dialog", class: "stack" },
-      h("h2", { id: "help-title" }, "Keys and gestures"),
+      h("h2", { id: "help-title", tabindex: "-1", autofocus: true }, "Keys and gestures"),
       h("dl", { class: "keys" }, HELP.map(([keys, what]) => h("div", {}, h("dt", {}, keys), h("dd", {}, what)))),
       h("button", { class: "button primary" }, "Close")));
   document.body.append(box);

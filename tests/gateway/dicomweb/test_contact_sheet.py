@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from tests.gateway.dicomweb.service import Service
 from tests.gateway.dicomweb.test_rendered import url
 from tests.gateway.render.states import RED, boxed, graphic, layer, state, voi
+from tests.gateway.render.test_compound import compound
 from tests.parts.datasets import report, sequence_item
 from tests.parts.fix_browser import artifact
 
@@ -36,6 +37,17 @@ def states(ct: Dataset) -> dict[str, Dataset]:
         graphic("CIRCLE", [64, 60, 84, 60]),
         graphic("ELLIPSE", [15, 60, 45, 80, 25, 75, 35, 65]),
     ]
+    ticks = [sequence_item(TickPosition=part, TickLabel=f"{part:g}") for part in (0.0, 0.5, 1.0)]
+    compounds = [
+        compound("RECTANGLE", [10, 10, 50, 40], RotationAngle=20.0, RotationPoint=[30.0, 25.0]),
+        compound("ELLIPSE", [60, 10, 120, 40]),
+        compound("ARROW", [20, 100, 55, 70]),
+        compound("CUTLINE", [20, 55, 110, 62], RotationPoint=[64.0, 58.0], GapLength=0.1),
+        compound("CROSSHAIR", [100, 85], DiameterOfVisibility=0.2, GapLength=0.05),
+        compound("RULER", [10, 118, 118, 118], MajorTicksSequence=ticks, ShowTickLabel="Y", TickLabelAlignment="TOP"),
+    ]
+    for number, item in enumerate(compounds, 1):
+        item.CompoundGraphicInstanceID = number
     texts = [
         boxed("Läsion", [90, 30, 125, 42], AnchorPointAnnotationUnits="PIXEL", AnchorPoint=[84.0, 60.0]),
         boxed("山田", [0.02, 0.9, 0.4, 0.98], "DISPLAY"),
@@ -56,6 +68,10 @@ def states(ct: Dataset) -> dict[str, Dataset]:
         "turned, mirrored": {**annotated, "ImageRotation": 90, "ImageHorizontalFlip": "Y"},
         "shutter": {**annotated, **shutter, "ShutterPresentationValue": 0x6000},
         "inverse": {**annotated, "PresentationLUTShape": "INVERSE"},
+        "compound graphics": {
+            **annotated,
+            "GraphicAnnotationSequence": [sequence_item(GraphicLayer="A", CompoundGraphicSequence=compounds)],
+        },
     }
     made = {}
     for number, (name, values) in enumerate(found.items()):

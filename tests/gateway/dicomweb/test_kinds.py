@@ -299,6 +299,31 @@ def test_a_multi_frame_image_is_a_moving_picture(filled: Service, media_type: st
     assert getattr(found, "n_frames", 1) == 4
 
 
+@pytest.mark.parametrize(
+    ("ds", "accept", "status"),
+    [
+        (IMAGE, "image/jpeg", 200),
+        (IMAGE, "image/jp2", 200),
+        (IMAGE, "image/jph", 200),
+        (IMAGE, "image/jxl", 400),
+        (IMAGE, "image/gif", 400),
+        (LOOP, "image/gif", 400),
+        (LOOP, "image/webp", 400),
+        (ECG, "image/png", 200),
+        (ECG, "image/svg+xml", 400),
+    ],
+)
+def test_a_profile_is_embedded_or_refused(filled: Service, ds: Dataset, accept: str, status: int) -> None:
+    """RP-06: never left out in silence."""
+    answer = filled.get(f"{url(ds)}/rendered?iccprofile=srgb", accept)
+    assert answer.status_code == status
+    if status == 400:
+        assert answer.json()["parameter"] == "iccprofile"
+    else:
+        assert answer.headers["content-type"] == accept
+        assert any(mark in answer.content for mark in (b"ICC_PROFILE", b"iCCP", b"colr\2\0\0"))
+
+
 def test_a_moving_picture_has_its_limit(filled: Service) -> None:
     """Named, with what would be right."""
     answer = filled.get(f"{url(LOOP)}/rendered?viewport=6000,4500", "image/gif")

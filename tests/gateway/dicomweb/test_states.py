@@ -16,7 +16,7 @@ from tests.gateway.dicomweb.service import Service, parts_of
 from tests.gateway.dicomweb.test_rendered import picture, url
 from tests.gateway.render.states import BLENDING, RED, XA_XRF, area, referenced, state, voi
 from tests.gateway.render.test_compound import compound
-from tests.parts.datasets import ct_slice, enhanced_mr, multi_frame, pixels, report, sequence_item
+from tests.parts.datasets import change, ct_slice, enhanced_mr, multi_frame, pixels, report, sequence_item
 
 HU: dict[str, Any] = {"RescaleSlope": "1", "RescaleIntercept": "-1024", "RescaleType": "HU"}
 # The last in the patient first, so that the order of positions is not that of the references.
@@ -32,6 +32,7 @@ def of(*images: Dataset, study: str, **values: Any) -> Dataset:
     return state(*images, study=study, SoftcopyVOILUTSequence=[voi(0, 1500)], **HU, **values)
 
 
+NOWHERE = {"ImagePositionPatient": None, "ImageOrientationPatient": None}
 SEVERAL = of(*SLICES, study="pr", ImageRotation=90, ImageHorizontalFlip="N")
 ONE = of(ALONE, study="alone", DisplayedAreaSelectionSequence=[area(ALONE, (1, 1), (48, 32))])
 SOME = of(ALONE, ct_slice("alone", number=2), study="alone", series=91)
@@ -142,6 +143,32 @@ def test_states_of_volumes_say_that_they_are_not_rendered(filled: Service, numbe
     assert answer.headers["content-type"] == "application/problem+json"
     assert "are not rendered; the images that it refers to are" in answer.json()["detail"]
     assert picture(filled.get(f"{url(ds)}/thumbnail")).size == (128, 128)
+
+
+def test_images_without_places_are_in_the_order_of_the_references(filled: Service) -> None:
+    """RP-08: after Dimension Index Values and both positions, the order of the references; Image Position (Volume)."""
+    plain = [change(ct_slice("plain", number=number, rows=8, columns=8), NOWHERE) for number in (1, 2, 3)]
+    ds = of(plain[2], plain[0], plain[1], study="plain", series=90)
+    assert filled.store(*plain, ds).status_code == 200
+    parts = parts_of(filled.get(f"{url(ds)}/rendered", 'multipart/related; type="image/png"'))
+    places = [headers["content-location"] for headers, _ in parts]
+    assert places == [f"{filled.url}{url(plain[at])}/frames/1" for at in (2, 0, 1)]
+    volume = multi_frame("us-volume", frames=4, rows=8, columns=8)
+    volume.PerFrameFunctionalGroupsSequence = [
+        sequence_item(PlanePositionVolumeSequence=[sequence_item(ImagePositionVolume=[0.0, 0.0, depth])])
+        for depth in (3.0, 1.0, 4.0, 2.0)
+    ]
+    shown = state(volume, study="us-volume", SoftcopyVOILUTSequence=[voi(1000, 2000)])
+    assert filled.store(volume, shown).status_code == 200
+    parts = parts_of(filled.get(f"{url(shown)}/rendered", 'multipart/related; type="image/png"'))
+    assert [headers["content-location"].rpartition("/")[2] for headers, _ in parts] == ["2", "4", "1", "3"]
+
+
+def test_a_state_has_the_profile_that_is_asked_for(filled: Service) -> None:
+    """RP-06."""
+    assert b"iCCP" in filled.get(f"{url(ONE)}/rendered?iccprofile=adobergb", "image/png").content
+    refused = filled.get(f"{url(ONE)}/rendered?iccprofile=adobergb", "image/gif")
+    assert (refused.status_code, refused.json()["parameter"]) == (400, "iccprofile")
 
 
 def test_images_that_are_not_here_are_counted_or_make_it_406(filled: Service) -> None:

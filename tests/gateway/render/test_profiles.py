@@ -6,6 +6,7 @@ from copy import deepcopy
 from io import BytesIO
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
@@ -14,9 +15,10 @@ from pydicom.uid import JPEGBaseline8Bit
 
 from gateway.errors import BadRequest, NotRenderable
 from gateway.render import Picture, View, draw
+from gateway.render.jp2 import boxes
 from gateway.render.profiles import well_known
 from tests.gateway.dicom.opened import opened
-from tests.gateway.render.pictures import row_of
+from tests.gateway.render.pictures import array_of, row_of
 from tests.parts.datasets import color, encapsulated, pixels, sequence_item
 
 SRGB, ADOBE, ROMM = (well_known(name) for name in ("srgb", "adobergb", "rommrgb"))
@@ -142,7 +144,42 @@ def test_a_profile_that_cannot_be_used_fails_when_colours_are_converted() -> Non
         drawn(image(ICCProfile=junk), "adobergb")
 
 
-@pytest.mark.parametrize("media_type", ["image/gif", "image/jp2", "image/jph", "image/jxl"])
+def colour_box(data: bytes) -> bytes:
+    """The content of the Colour Specification box of a JPEG 2000 file."""
+    (header,) = [content for kind, content in boxes(data) if kind == b"jp2h"]
+    (found,) = [content for kind, content in boxes(header) if kind == b"colr"]
+    return found
+
+
+@pytest.mark.parametrize("media_type", ["image/jp2", "image/jph"])
+def test_jpeg_2000_files_hold_restricted_profiles(media_type: str) -> None:
+    """RP-06, ISO/IEC 15444-1 I.5.3.3: by the restricted ICC method, with the same pixels."""
+
+    def decoded(data: bytes) -> np.ndarray[Any, Any]:
+        (stream,) = [content for kind, content in boxes(data) if kind == b"jp2c"]
+        decode = imagecodecs.jpeg2k_decode if media_type == "image/jp2" else imagecodecs.htj2k_decode
+        return np.asarray(decode(stream))  # of a whole file some decoders apply the profile
+
+    for wanted, profile in (("adobergb", ADOBE), ("rommrgb", ROMM), ("srgb", SRGB), ("yes", ADOBE)):
+        ds = image(ICCProfile=ADOBE + b"\0" * (len(ADOBE) % 2))
+        made = drawn(ds, wanted, media_type)
+        assert colour_box(made.data) == b"\2\0\0" + profile
+        assert np.array_equal(decoded(made.data), array_of(drawn(ds, wanted, "image/png")))
+    assert colour_box(drawn(image(), "no", media_type).data)[:3] == b"\1\0\0"
+
+
+@pytest.mark.parametrize("media_type", ["image/jp2", "image/jph"])
+def test_what_is_no_matrix_profile_does_not_go_into_jpeg_2000(media_type: str) -> None:
+    """RP-06: converted it does, as it is it is a bad request."""
+    tables = SRGB.replace(b"rTRC", b"A2B0")
+    ds = image(ICCProfile=tables + b"\0" * (len(tables) % 2))
+    assert embedded(drawn(ds, "yes")) == tables
+    with pytest.raises(BadRequest) as raised:
+        drawn(ds, "yes", media_type)
+    assert raised.value.parameter == "iccprofile"
+
+
+@pytest.mark.parametrize("media_type", ["image/gif", "image/jxl"])
 def test_a_format_that_holds_no_profile_here_is_a_bad_request(media_type: str) -> None:
     """RP-06."""
     with pytest.raises(BadRequest) as raised:
