@@ -5,7 +5,8 @@
 # make check     format, lint, strict types, import contract (make lint), known vulnerabilities (make audit)
 # make sbom      a bill of materials of the default installation (CycloneDX), artifacts/sbom.json
 # make format    put the code into its format
-# make bench     the benchmarks, into docs/performance.md (a look: make bench ARGS="--size small --out /tmp/bench")
+# make bench     the benchmarks, into docs/performance.md (a look: make bench ARGS="--size small --out /tmp/bench"; a piece:
+#                make bench ARGS="--only qido --keep /tmp/kept")
 # make constraints  renew constraints.txt
 # make clean     remove what the above made; ./data stays
 #
@@ -36,7 +37,7 @@ endef
 
 .PHONY: help
 help:
-	@sed -n '/^# make/s/^# //p' Makefile
+	@sed -n '/^# make/s/^# //p; /^#   /s/^# //p' Makefile
 
 # A Python of 3.11 or newer that can make environments; Debian keeps that part in python3-venv.
 $(PY):
@@ -132,9 +133,7 @@ format: $(VENV)/test.stamp
 
 .PHONY: bench
 bench: $(VENV)/test.stamp
-	@set -e; shopt -s nullglob; found=; \
-	for file in benchmarks/bench_*.py; do found=1; echo "== $$file"; $(PY) "$$file" $(ARGS); done; \
-	[ -n "$$found" ] || { echo "there is no benchmarks/bench_*.py" >&2; exit 1; }
+	@$(PY) -m benchmarks $(ARGS)
 
 .PHONY: constraints
 constraints: | $(PY)

@@ -148,7 +148,7 @@ def text(results: Sequence[Result], servers: Sequence[Server], size: Size) -> st
             f"their own windows; thumbnails of {size.series} series within 128 x 128 (Orthanc: an instance in that "
             f"size); medians of {size.runs}. Bold: what was wanted is reached.",
             "",
-            report.table(results, ROWS, names[0], names[1] if len(names) > 1 else None),
+            report.table(results, ROWS, *names),
             "",
             f"Other work kept up to {busy:.1f} cores of the machine busy meanwhile.",
         ]

@@ -1,7 +1,8 @@
 """Searches in a large index beside the same in a small one: what they cost must not grow with the archive.
 
     make bench ARGS="--size small"                                      some seconds, small indexes
-    .venv/bin/python benchmarks/bench_scale.py --postgres 1000000       a million studies, ten million instances
+    make bench ARGS="--only scale --keep DIR --postgres 1000000"        a million studies, ten million instances
+    make bench ARGS="--only scale --keep DIR --postgres 1000000"        again, without making them again
 
 Writes the section "scale" of docs/performance.md. The index is generated; there are no objects behind it.
 """
@@ -29,6 +30,9 @@ from benchmarks.servers import Gantry
 from tests.parts import postgres
 from tests.parts.debian import find
 
+SERVER = {"shared_buffers": "1GB", "max_wal_size": "8GB"}
+"""Settings of PostgreSQL beside those of the tests, as for a machine that serves an archive of this size."""
+
 WANTED = 1.5
 """How many times slower a search may be in the large index."""
 
@@ -46,11 +50,16 @@ def searches(seed: random.Random, studies: int) -> dict[str, str]:
     """One search of each kind, for a study of the first `studies`, which both indexes have."""
     one = workload.described(seed.randrange(studies))
     series = workload.uid("tiny", one.number, 0)
+    day = int(one.date[6:]) - (6 if int(one.date[6:]) > 22 else 0)
+    week = f"{one.date[:6]}{day:02d}-{one.date[:6]}{day + 6:02d}"
     return {
         "studies by PatientID": f"/studies?PatientID={one.patient_id}",
         "study by AccessionNumber": f"/studies?AccessionNumber={one.accession}",
         "study by its UID": f"/studies?StudyInstanceUID={one.study}",
         "20 studies of a day": f"/studies?StudyDate={one.date}&limit=20",
+        "20 studies of a week": f"/studies?StudyDate={week}&limit=20",
+        "20 studies of a week and a modality": f"/studies?StudyDate={week}&ModalitiesInStudy={one.modality}&limit=20",
+        "20 studies of a modality": f"/studies?ModalitiesInStudy={one.modality}&limit=20",
         "20 studies by name with a wild card": f"/studies?PatientName={one.name[:-5]}*&limit=20",
         "the 20 newest studies": "/studies?limit=20",
         "series of a study": f"/studies/{one.study}/series",
@@ -58,26 +67,50 @@ def searches(seed: random.Random, studies: int) -> dict[str, str]:
     }
 
 
-def run(folder: Path, pairs: Sequence[tuple[str, Sequence[int]]], runs: int, seconds: float) -> list[str]:
-    """Tables, one for each database; `pairs` name it, and the sizes of the small and of the large index."""
+def run(
+    folder: Path, pairs: Sequence[tuple[str, Sequence[int]]], runs: int, seconds: float, *, only_make: bool = False
+) -> list[str]:
+    """Tables, one for each database; `pairs` name it, and the sizes of the small and of the large index.
+
+    Indexes that are in `folder` already are not made again.
+    """
     texts = []
     for database, sizes in pairs:
         with ExitStack() as stack:
             place = folder / database
-            place.mkdir()
-            server = stack.enter_context(postgres.run(place)) if database == "PostgreSQL" else None
+            place.mkdir(exist_ok=True)
+            server = stack.enter_context(postgres.run(place, **SERVER)) if database == "PostgreSQL" else None
             indexes = []
             for size in sizes:
-                data = place / str(size)
-                data.mkdir()
-                url = f"sqlite:///{data}/index.db" if server is None else server.database()
-                fill(url, size)
-                gantry = Gantry(data, arguments=["--index", url])
+                url = _index(place, size, server)
+                if only_make:
+                    continue
+                gantry = Gantry(place / str(size), arguments=["--index", url])
                 gantry.start()
                 stack.callback(gantry.stop)
                 indexes.append(Index(database, size, gantry))
-            texts.append(table(compare(indexes, runs, seconds), indexes))
+            if indexes:
+                texts.append(table(compare(indexes, runs, seconds), indexes))
     return texts
+
+
+def _index(place: Path, size: int, server: postgres.Postgres | None) -> str:
+    """The URL of an index of this size, filled if it is new."""
+    data = place / str(size)
+    data.mkdir(exist_ok=True)
+    ready = data / "ready"
+    if server is None:
+        url = f"sqlite:///{data}/index.db"
+        if not ready.exists():
+            (data / "index.db").unlink(missing_ok=True)
+    else:
+        url = server.url(ready.read_text()) if ready.exists() else server.database()
+    if not ready.exists():
+        started = time.monotonic()
+        fill(url, size)
+        print(f"an index of {size:,} studies was made in {time.monotonic() - started:.0f} s", flush=True)
+        ready.write_text(url.rpartition("/")[2])
+    return url
 
 
 def compare(indexes: Sequence[Index], runs: int, seconds: float) -> list[tuple[str, Index, Result]]:
@@ -128,7 +161,8 @@ def main() -> None:
     parser.add_argument("--sqlite", type=int, default=100_000, help="studies in the large index (100000); 0 for none")
     parser.add_argument("--postgres", type=int, default=100_000, help="the same for PostgreSQL")
     parser.add_argument("--out", type=Path, default=report.ROOT / "docs", help="folder of performance.md (docs)")
-    parser.add_argument("--folder", type=Path, help="where the databases are; removed afterwards")
+    parser.add_argument("--keep", type=Path, help="where the databases are, and stay for the next time")
+    parser.add_argument("--make", action="store_true", help="make the databases, and measure nothing")
     asked = parser.parse_args()
     full = asked.size == "full"
     pairs: list[tuple[str, Sequence[int]]] = []
@@ -136,12 +170,17 @@ def main() -> None:
         pairs.append(("SQLite", (10_000, asked.sqlite) if full else (100, 500)))
     if asked.postgres and find("initdb") is not None:
         pairs.append(("PostgreSQL", (10_000, asked.postgres) if full else (100, 500)))
-    with tempfile.TemporaryDirectory(prefix="gantry-scale-", dir=asked.folder) as folder:
-        Path(folder).chmod(0o755)  # PostgreSQL runs as a user of its own
-        tables = run(Path(folder), pairs, 3 if full else 1, 1.0 if full else 0.05)
+    with tempfile.TemporaryDirectory(prefix="gantry-scale-") as temporary:
+        folder = Path(temporary) if asked.keep is None else asked.keep / "scale"
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)  # PostgreSQL runs as a user of its own
+        tables = run(folder, pairs, 3 if full else 1, 1.0 if full else 0.05, only_make=asked.make)
+    if asked.make:
+        return
     each = f"{SERIES} series of {INSTANCES} instances each"
     text = (
-        f"## Searches as the archive grows\n\nQIDO-RS by one client; medians, the first of latency. Studies have "
+        f"## Searches as the archive grows\n\nQIDO-RS by one client, commit {report.commit()}; medians, the first of "
+        f"latency, CPU of the gateway. PostgreSQL {SERVER['shared_buffers']} of shared buffers. Studies have "
         f"{each}. Bold: at most {WANTED} times slower.\n\n"
     )
     report.section("scale", text + "\n\n".join(tables), asked.out / "performance.md")

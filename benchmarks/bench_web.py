@@ -1,6 +1,8 @@
 """DICOMweb: what a viewer waits for, at Gantry and at Orthanc, in turns.
 
-    make bench ARGS="--size small"        some seconds; the full size takes about a quarter of an hour
+    make bench ARGS="--size small"                      some seconds; the full size takes about a quarter of an hour
+    make bench ARGS="--only load --keep DIR"            the same in pieces: data and figures stay in DIR,
+    make bench ARGS="--only qido,frames --keep DIR"     and the tables hold the last figures of each piece
 
 Writes the sections "web" and "limits" of docs/performance.md, docs/images/performance.png, and a line of the history.
 """
@@ -8,12 +10,13 @@ Writes the sections "web" and "limits" of docs/performance.md, docs/images/perfo
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -54,6 +57,9 @@ SIZES = {
     "small": Size("small", 20, 20, 40, 40, 20, 60, 0.05, 5, 1),
     "full": Size("full", 500, 200, 1200, 10_000, 300, 5000, 1.0, 600, 3),
 }
+
+PARTS = ("load", "metadata", "frame", "frames", "instance", "study", "qido", "stow", "long", "limits")
+"""Pieces that can be measured on their own; most are the first word of their rows' names."""
 
 ROWS = (
     Row("metadata", "metadata of a series, asked again", 20),
@@ -118,22 +124,21 @@ class Bench:
         self.slices = workload.ct_series(size.slices)
         self.enhanced = workload.enhanced(size.frames)
         self.slide, self.no_table = (workload.slide(size.tiles, table=table) for table in (True, False))
-        self._nonce = workload.FIRST + 1
+        self._nonce = workload.FIRST + 1 + int(time.time()) % 800_000_000  # UIDs that no run before had
 
     # ------------------------------------------------------------ what is there
 
-    def load(self) -> None:
+    def load(self, server: Server) -> None:
         """Store what the scenarios ask for."""
         tiny = Tiny()
-        for server in self.servers:
-            client = Client(server.web)
-            for some in batches(self.slices, 10):
-                post(some)(client)
-            for one in (self.enhanced, self.slide, self.no_table):
-                post([one])(client)
-            for numbers in batches_of(range(self.size.studies), 100):
-                post([tiny.make(number) for number in numbers])(client)
-            client.close()
+        client = Client(server.web)
+        for some in batches(self.slices, 10):
+            post(some)(client)
+        for one in (self.enhanced, self.slide, self.no_table):
+            post([one])(client)
+        for numbers in batches_of(range(self.size.studies), 100):
+            post([tiny.make(number) for number in numbers])(client)
+        client.close()
 
     def load_long(self, server: Server) -> Instance:
         """A series of many small instances; returns one of them."""
@@ -146,37 +151,44 @@ class Bench:
 
     # ------------------------------------------------------------ scenarios
 
-    def run(self) -> None:
-        """Everything, `runs` times."""
+    def run(self, parts: Collection[str] = PARTS) -> None:
+        """These parts, `runs` times."""
         one, seed = self.slices[0], random.Random(7)
         series = f"/studies/{one.study}/series/{one.series}"
-        self._restarted("metadata.restart", f"{series}/metadata", JSON)
-        self._asked("metadata", lambda: f"{series}/metadata", JSON)
-        for name, instance, accept in (
-            ("native", self.enhanced, NATIVE),
-            ("tiles", self.slide, TILES),
-            ("no_table", self.no_table, TILES),
-        ):
+        if "metadata" in parts:
+            self._restarted("metadata.restart", f"{series}/metadata", JSON)
+            self._asked("metadata", lambda: f"{series}/metadata", JSON)
+        if "frame" in parts:
+            for name, instance, accept in (
+                ("native", self.enhanced, NATIVE),
+                ("tiles", self.slide, TILES),
+                ("no_table", self.no_table, TILES),
+            ):
+                for clients in (1, 8):
+                    self._asked(f"frame.{name}.c{clients}", partial(_any_frame, instance, seed), accept, clients)
+        if "frames" in parts:
+            starts = range(1, self.size.frames - 18)
+            self._asked(
+                "frames.20",
+                lambda: f"{self.enhanced.path}/frames/{','.join(map(str, _twenty(seed.choice(starts))))}",
+                NATIVE,
+            )
+        if "instance" in parts:
             for clients in (1, 8):
-                self._asked(f"frame.{name}.c{clients}", partial(_any_frame, instance, seed), accept, clients)
-        starts = range(1, self.size.frames - 18)
-        self._asked(
-            "frames.20",
-            lambda: f"{self.enhanced.path}/frames/{','.join(map(str, _twenty(seed.choice(starts))))}",
-            NATIVE,
-        )
-        for clients in (1, 8):
-            least = len(one.pieces[1])
-            self._asked(f"instance.c{clients}", lambda: seed.choice(self.slices).path, FILES, clients, least=least)
-        self._asked("study", lambda: f"/studies/{one.study}", FILES, least=self.size.slices * len(one.pieces[1]))
-        self._searches(one, seed)
-        self._asked("qido.instances", lambda: f"{series}/instances", JSON)
-        for batch in (1, 10, 50):
-            self._stored(batch)
-        for server in self.servers[:1]:
-            long = self.load_long(server)
+                least = len(one.pieces[1])
+                self._asked(f"instance.c{clients}", lambda: seed.choice(self.slices).path, FILES, clients, least=least)
+        if "study" in parts:
+            self._asked("study", lambda: f"/studies/{one.study}", FILES, least=self.size.slices * len(one.pieces[1]))
+        if "qido" in parts:
+            self._searches(one, seed)
+            self._asked("qido.instances", lambda: f"{series}/instances", JSON)
+        if "stow" in parts:
+            for batch in (1, 10, 50):
+                self._stored(batch)
+        if "long" in parts:
+            long = self.load_long(self.servers[0])
             path = f"/studies/{long.study}/series/{long.series}/instances?limit={self.size.long}"
-            self._asked("qido.long", lambda path=path: path, JSON, servers=self.servers[:1])  # type: ignore[misc]
+            self._asked("qido.long", lambda: path, JSON, servers=self.servers[:1])
 
     def _searches(self, one: Instance, seed: random.Random) -> None:
         def any_study() -> workload.Described:
@@ -277,60 +289,95 @@ def batches_of(numbers: range, size: int) -> list[range]:
 def text(results: Sequence[Result], servers: Sequence[Server], size: Size) -> str:
     """The section of docs/performance.md."""
     names = [server.name for server in servers]
-    peer = names[1] if len(names) > 1 else None
-    peaks = {name: max(one.peak for one in results if one.server == name) for name in names}
+    peaks = {name: max((one.peak for one in results if one.server == name), default=0.0) for name in names}
     busy = max(one.other for one in results)
     versions = ", ".join(f"{server.name} {server.version}" for server in servers)
     lines = [
         "## DICOMweb",
         "",
-        f"{versions}; {time.strftime('%Y-%m-%d', time.gmtime())}; {described()}. Size `{size.name}`: a series of "
-        f"{size.slices} CT slices, an Enhanced CT of {size.frames} frames, slides of {size.tiles} tiles, "
-        f"{size.studies:,} studies in the index, a long series of {size.long:,}; medians of "
+        f"{versions}; commit {report.commit()}, {time.strftime('%Y-%m-%d', time.gmtime())}; {described()}. Size "
+        f"`{size.name}`: a series of {size.slices} CT slices, an Enhanced CT of {size.frames} frames, slides of "
+        f"{size.tiles} tiles, {size.studies:,} studies in the index, a long series of {size.long:,}; medians of "
         f"{size.runs}. Bold: what was wanted is reached.",
         "",
-        report.table(results, ROWS, names[0], peer),
+        report.table(results, ROWS, *names),
         "",
         "Peak memory under all of it, in MiB: "
         + ", ".join(f"{name} {peak:,.0f}" for name, peak in peaks.items())
         + ".",
         f"Other work kept up to {busy:.1f} cores of the machine busy meanwhile.",
     ]
-    if peer is not None:
+    if len(names) > 1:
         lines += ["", "![Ratios](images/performance.png)"]
     return "\n".join(lines)
 
 
 def picture(results: Sequence[Result], servers: Sequence[Server], path: Path) -> None:
-    """Ratios as bars, where there is a peer."""
-    if len(servers) < 2:
-        return
-    ours, theirs = servers[0], servers[1]
+    """Ratios as bars, where there are peers."""
+    ours, *peers = servers
     found = {}
     for row in ROWS:
-        value = report.ratio(results, row.work, ours.name, theirs.name)
-        if value is not None:
-            found[row.title] = (value, row.goal)
-    report.plot(found, path, f"How many times as fast as {theirs.name} {theirs.version}; red: what was wanted")
+        values = [report.ratio(results, row.work, ours.name, peer.name) for peer in peers]
+        there = [value for value in values if value is not None]
+        if there:
+            found[row.title] = (there, row.goal)
+    if found:
+        named = " and ".join(f"Orthanc {peer.version}" for peer in peers)
+        report.plot(found, path, f"How many times as fast as {named}; red: what was wanted")
 
 
-def run(size: Size, folder: Path, *, page: Path, history: Path, image: Path) -> list[Result]:
-    """Measure everything below `folder` and write page, history and picture."""
-    servers = all_servers(folder / "servers")
+class Kept:
+    """What was measured in pieces, in a file; of each work the last run."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def add(self, results: Sequence[Result]) -> list[Result]:
+        """Keep these, and return all there are."""
+        if self._path is None:
+            return list(results)
+        lines = self._path.read_text().splitlines() if self._path.exists() else []
+        new = {one.work for one in results}
+        before = [Result(**{**one, "latencies": tuple(one["latencies"])}) for one in map(json.loads, lines)]
+        found = [one for one in before if one.work not in new] + list(results)
+        self._path.write_text("".join(json.dumps(asdict(one)) + "\n" for one in found))
+        return found
+
+
+def run(
+    size: Size,
+    folder: Path,
+    *,
+    page: Path,
+    history: Path,
+    image: Path,
+    parts: Collection[str] = PARTS,
+    keep: bool = False,
+    newest: Path | None = None,
+) -> list[Result]:
+    """Measure these parts below `folder` and write page, history and picture; `keep` lets a later run go on there."""
+    servers = all_servers(folder / f"servers-{size.name}", newest=newest, keep=keep)
     bench = Bench(servers, size)
     try:
         for server in servers:
             server.start()
-        bench.load()
-        bench.run()
+        for server in servers:
+            loaded = folder / f"loaded-{size.name}-{server.name.replace(' ', '-')}"
+            if not loaded.exists():
+                bench.load(server)
+                loaded.touch()
+        bench.run(parts)
     finally:
         for server in servers:
             server.stop()
-    report.section("web", text(bench.results, servers, size), page)
-    report.remember(bench.results, size.name, history)
-    picture(bench.results, servers, image)
-    rows = "\n".join(f"| {name} | {value} |" for name, value in limits(folder / "limits", size.runs))
-    report.section("limits", f"## What the machine can do\n\n| what | most |\n| --- | --- |\n{rows}", page)
+    if bench.results:
+        results = Kept(folder / f"web-{size.name}.jsonl" if keep else None).add(bench.results)
+        report.section("web", text(results, servers, size), page)
+        report.remember(bench.results, size.name, history)
+        picture(results, servers, image)
+    if "limits" in parts:
+        rows = "\n".join(f"| {name} | {value} |" for name, value in limits(folder / "limits", size.runs))
+        report.section("limits", f"## What the machine can do\n\n| what | most |\n| --- | --- |\n{rows}", page)
     return bench.results
 
 
@@ -339,16 +386,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, default="full")
     parser.add_argument("--out", type=Path, default=report.ROOT / "docs", help="folder of performance.md (docs)")
-    parser.add_argument("--folder", type=Path, help="where the servers keep their data; removed afterwards")
+    parser.add_argument("--keep", type=Path, help="where data and figures are kept for the next piece")
+    parser.add_argument("--only", help=f"some of {', '.join(PARTS)}, with commas between them")
+    parser.add_argument("--newest", type=Path, help="a folder that newest_orthanc.py made")
     asked = parser.parse_args()
+    parts = asked.only.split(",") if asked.only else PARTS
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown:
+        parser.error(f"there is no part {unknown[0]}")
+    if asked.only and not asked.keep:
+        parser.error("with --only, name a folder for what was measured before: --keep DIR")
     out: Path = asked.out
-    with tempfile.TemporaryDirectory(prefix="gantry-bench-", dir=asked.folder) as folder:
+    with tempfile.TemporaryDirectory(prefix="gantry-bench-") as temporary:
+        folder = Path(temporary) if asked.keep is None else asked.keep
+        folder.mkdir(parents=True, exist_ok=True)
         run(
             SIZES[asked.size],
-            Path(folder),
+            folder,
             page=out / "performance.md",
             history=out / "performance.jsonl",
             image=out / "images" / "performance.png",
+            parts=parts,
+            keep=asked.keep is not None,
+            newest=asked.newest,
         )
 
 

@@ -61,12 +61,13 @@ def ratio(results: Sequence[Result], work: str, server: str, peer: str) -> float
     return median(ours, lambda one: one.rate) / median(theirs, lambda one: one.rate)
 
 
-def table(results: Sequence[Result], rows: Sequence[Row], server: str, peer: str | None) -> str:
-    """Rates, medians and 95th percentiles of latency, CPU for an operation, and the ratio with what was wanted."""
-    names = [server] if peer is None else [server, peer]
+def table(results: Sequence[Result], rows: Sequence[Row], server: str, *peers: str) -> str:
+    """Rates, medians and 95th percentiles of latency, CPU for an operation, and the ratios with what was wanted."""
+    names = [server, *peers]
     head = ["work", *(f"{name}: rate" for name in names), *(f"{name}: p50 / p95 ms" for name in names)]
     head += [f"{name}: CPU ms" for name in names]
-    head += [] if peer is None else ["ratio", "wanted"]
+    if peers:
+        head += ["ratio" if len(peers) == 1 else f"ratio to {name}" for name in peers] + ["wanted"]
     lines = [_line(head), _line(["---"] + ["---:"] * (len(head) - 1))]
     for row in rows:
         found = [_of(results, row.work, name) for name in names]
@@ -76,9 +77,10 @@ def table(results: Sequence[Result], rows: Sequence[Row], server: str, peer: str
         cells += [f"{_number(median(some, lambda one: one.rate))}{row.unit}" if some else "" for some in found]
         cells += [_latency(some) for some in found]
         cells += [_number(median(some, lambda one: one.cpu_ms)) if some else "" for some in found]
-        if peer is not None:
+        for peer in peers:
             times = ratio(results, row.work, server, peer)
             cells.append("" if times is None else f"**{_number(times)}**" if _reached(times, row) else _number(times))
+        if peers:
             cells.append("" if row.goal is None else f"{row.goal:g}")
         lines.append(_line(cells))
     return "\n".join(lines)
@@ -105,11 +107,15 @@ def _number(value: float) -> str:
 
 # ---------------------------------------------------------------- the picture
 
-_INK, _GREY, _OURS, _GOAL = "#1d2733", "#d5dbe1", "#1f7a8c", "#c8553d"
+_INK, _GREY, _GOAL = "#1d2733", "#d5dbe1", "#c8553d"
+_BARS = ("#1f7a8c", "#8cbccb")
 
 
-def plot(ratios: Mapping[str, tuple[float, float | None]], path: Path, caption: str) -> None:
-    """Bars of ratios by title, on a logarithmic scale from 0.5 to 500; a mark where the wanted ratio lies."""
+def plot(ratios: Mapping[str, tuple[Sequence[float], float | None]], path: Path, caption: str) -> None:
+    """Bars of ratios by title, on a logarithmic scale from 0.5 to 500; a mark where the wanted ratio lies.
+
+    The first of several ratios, one to each peer, is the darkest.
+    """
     wide, left, high, top = 1200, 470, 26, 70
     picture = Image.new("RGB", (wide, top + high * len(ratios) + 50), "white")
     draw = ImageDraw.Draw(picture)
@@ -124,12 +130,15 @@ def plot(ratios: Mapping[str, tuple[float, float | None]], path: Path, caption: 
     for mark in (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500):
         draw.line((place(mark), top - 8, place(mark), bottom), _INK if mark == 1 else _GREY, 1)
         draw.text((place(mark), bottom + 8), f"{mark:g} x", _INK, font, anchor="ma")
-    for number, (title, (value, goal)) in enumerate(ratios.items()):
+    for number, (title, (values, goal)) in enumerate(ratios.items()):
         y = top + number * high
         draw.text((left - 12, y + high // 2), title, _INK, font, anchor="rm")
-        ends = sorted((place(1.0), place(value)))
-        draw.rectangle((ends[0], y + 4, ends[1], y + high - 5), _OURS)
-        draw.text((max(ends[1], place(1.0)) + 8, y + high // 2), _number(value), _INK, font, anchor="lm")
+        each = (high - 7) / len(values)
+        for at, value in enumerate(values):
+            ends = sorted((place(1.0), place(value)))
+            draw.rectangle((ends[0], y + 4 + at * each, ends[1], y + 3 + (at + 1) * each), _BARS[at % len(_BARS)])
+        end = max(place(1.0), *map(place, values))
+        draw.text((end + 8, y + high // 2), ", ".join(map(_number, values)), _INK, font, anchor="lm")
         if goal is not None:
             draw.line((place(goal), y + 1, place(goal), y + high - 2), _GOAL, 3)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,6 +148,12 @@ def plot(ratios: Mapping[str, tuple[float, float | None]], path: Path, caption: 
 # ---------------------------------------------------------------- history
 
 
+def commit() -> str:
+    """What is measured, of this repository; empty where that is none."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def remember(results: Sequence[Result], size: str, path: Path = HISTORY) -> None:
     """Append this run's medians: one JSON object on a line, with the moment and the commit."""
     figures: dict[str, dict[str, list[float]]] = {}
@@ -146,12 +161,9 @@ def remember(results: Sequence[Result], size: str, path: Path = HISTORY) -> None
         some = _of(results, one.work, one.server)
         rate, cpu = median(some, lambda each: each.rate), median(some, lambda each: each.cpu_ms)
         figures.setdefault(one.work, {})[one.server] = [round(rate, 3), round(cpu, 3)]
-    told = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
     line = {
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "commit": told.stdout.strip() or None,
+        "commit": commit() or None,
         "size": size,
         "rate and CPU ms": figures,
     }

@@ -72,18 +72,29 @@ class Orthanc:
     """Orthanc with its DICOMweb plugin on SQLite, in stock settings but for what a comparison needs.
 
     Its DIMSE listener cannot be kept on loopback, so it is there only when asked for. `settings` go over its own.
+    `root` is a folder with a Debian in it (`newest_orthanc.py`) whose Orthanc it is; `folder` then lies in there.
     """
 
-    def __init__(self, folder: Path, *, dimse: bool = False, settings: Mapping[str, object] | None = None) -> None:
-        self.name, self.version = "Orthanc", ""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str = "Orthanc",
+        dimse: bool = False,
+        settings: Mapping[str, object] | None = None,
+        root: Path | None = None,
+    ) -> None:
+        self.name, self.version = name, ""
         web, association = free_ports(2)
         self.web, self.dimse = f"http://127.0.0.1:{web}/dicom-web", ("127.0.0.1", association, "ORTHANC")
         self._folder = folder
+        self._root = root
         self._process: subprocess.Popen[bytes] | None = None
+        storage = self._inside(folder / "storage")
         self._settings: dict[str, object] = {
             "Name": "bench",
-            "StorageDirectory": str(folder / "storage"),
-            "IndexDirectory": str(folder / "storage"),
+            "StorageDirectory": storage,
+            "IndexDirectory": storage,
             "HttpPort": web,
             "DicomServerEnabled": dimse,
             "DicomPort": association,
@@ -96,7 +107,7 @@ class Orthanc:
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "SyncStorageArea": True,
-            "Plugins": [str(_plugin())],
+            "Plugins": [self._inside(_plugin(root or Path("/")) or Path(PLUGIN))],
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "StudiesMetadata": "Full", "SeriesMetadata": "Full"},
             **(settings or {}),
         }
@@ -106,7 +117,12 @@ class Orthanc:
         self._folder.mkdir(parents=True, exist_ok=True)
         configuration = self._folder / "orthanc.json"
         configuration.write_text(json.dumps(self._settings))
-        command = [str(find("Orthanc")), str(configuration)]
+        program = (
+            [str(find("Orthanc"))]
+            if self._root is None
+            else [str(find("chroot")), str(self._root), "/usr/sbin/Orthanc"]
+        )
+        command = [*program, self._inside(configuration)]
         with (self._folder / "log").open("ab") as log:
             # DCMTK sets no TCP_NODELAY unless told to: each of its messages could cost 40 ms
             environment = {"TCP_NODELAY": "1"}
@@ -120,7 +136,7 @@ class Orthanc:
                 if time.monotonic() > end or self._process.poll() is not None:
                     raise
                 time.sleep(0.05)
-        told = subprocess.run([command[0], "--version"], capture_output=True, text=True, check=True).stdout
+        told = subprocess.run([*program, "--version"], capture_output=True, text=True, check=True).stdout
         self.version = (re.findall(r"\d+(?:\.\d+)+", told) or ["?"])[0]
 
     def stop(self) -> None:
@@ -134,20 +150,40 @@ class Orthanc:
         """See Server."""
         return [] if self._process is None else [self._process.pid]
 
+    def _inside(self, path: Path) -> str:
+        """A path as its process has to know it."""
+        return str(path if self._root is None else "/" / path.relative_to(self._root))
 
-def _plugin() -> Path | None:
-    return next((folder / PLUGIN for folder in PLUGINS if (folder / PLUGIN).exists()), None)
+
+def _plugin(root: Path) -> Path | None:
+    found = (root / folder.relative_to("/") / PLUGIN for folder in PLUGINS)
+    return next((path for path in found if path.exists()), None)
 
 
 def orthanc_installed() -> bool:
     """Debian's packages `orthanc` and `orthanc-dicomweb` are there."""
-    return find("Orthanc") is not None and _plugin() is not None
+    return find("Orthanc") is not None and _plugin(Path("/")) is not None
 
 
-def all_servers(folder: Path, *, dimse: bool = False, arguments: Sequence[str] = ()) -> list[Server]:
-    """Gantry, then the peers that are installed, each with a new folder below `folder`."""
-    shutil.rmtree(folder, ignore_errors=True)
+def all_servers(
+    folder: Path,
+    *,
+    dimse: bool = False,
+    arguments: Sequence[str] = (),
+    newest: Path | None = None,
+    keep: bool = False,
+) -> list[Server]:
+    """Gantry, then the peers that are installed, each with a new folder below `folder`, or the one that it had.
+
+    `newest` is where `newest_orthanc.py` put an Orthanc; its data lie in there.
+    """
+    inside = None if newest is None else newest.absolute() / f"srv/gantry-{folder.parent.name}-{folder.name}"
+    for one in (folder, inside):
+        if one is not None and not keep:
+            shutil.rmtree(one, ignore_errors=True)
     found: list[Server] = [Gantry(folder / "gantry", arguments=arguments)]
     if orthanc_installed():
         found.append(Orthanc(folder / "orthanc", dimse=dimse))
+    if inside is not None and newest is not None:
+        found.append(Orthanc(inside, name="newest Orthanc", dimse=dimse, root=newest.absolute()))
     return found

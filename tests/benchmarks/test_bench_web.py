@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import bench_web, report
+from benchmarks.__main__ import TAKES, commands
 from benchmarks.measure import Result
 from benchmarks.servers import orthanc_installed
 from tests.parts.machine import must_run_all
@@ -63,6 +64,40 @@ def test_a_ratio_is_one_of_medians() -> None:
     reached, missed = report.Row("x", "the work", 5), report.Row("x", "the work", 50)
     assert "**10.0** | 5 |" in report.table(found, [reached], "A", "B")
     assert "| 10.0 | 50 |" in report.table(found, [missed], "A", "B")
+
+
+def test_there_may_be_several_peers() -> None:
+    found = [result("x", name, rate) for name, rate in (("A", 10), ("B", 5), ("C", 1))]
+    text = report.table(found, [report.Row("x", "the work", 5)], "A", "B", "C")
+    assert "| ratio to B | ratio to C | wanted |" in text
+    assert "| 2.00 | **10.0** | 5 |" in text
+
+
+def test_pieces_add_up_and_the_last_run_of_each_counts(tmp_path: Path) -> None:
+    kept = bench_web.Kept(tmp_path / "kept.jsonl")
+    first, second, again = result("x", "A", 1), result("y", "A", 2), result("x", "A", 3)
+    assert kept.add([first]) == [first]
+    assert kept.add([second]) == [first, second]
+    assert kept.add([again]) == [second, again]
+    assert bench_web.Kept(None).add([first]) == [first]
+
+
+def test_words_name_benchmarks_and_pieces_of_them() -> None:
+    def named(*arguments: str) -> list[str]:
+        return [" ".join([Path(one[1]).stem, *one[2:]]) for one in commands(list(arguments))]
+
+    assert [one.split()[0] for one in named()] == [f"bench_{name}" for name in TAKES]
+    assert {path.stem for path in Path(bench_web.__file__).parent.glob("bench_*.py")} == set(
+        one.split()[0] for one in named()
+    )
+    assert named("--only", "qido,stow", "--keep", "/k") == ["bench_web --keep=/k --only=qido,stow"]
+    assert named("--only", "scroll,scale", "--size", "small", "--out", "/o") == [
+        "bench_scale --size=small --out=/o",
+        "bench_scroll --size=small",
+    ]
+    assert named("--only", "web,qido") == ["bench_web"]
+    with pytest.raises(SystemExit):
+        commands(["--only", "nothing"])
 
 
 def test_a_section_takes_the_place_of_its_former_self_alone(tmp_path: Path) -> None:

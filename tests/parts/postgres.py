@@ -78,14 +78,33 @@ def os_user() -> str | None:
 
 @contextmanager
 def run(folder: Path, **more: str) -> Iterator[Postgres]:
-    """The server while the context lasts, with its data in `folder`, and other settings where they are given."""
+    """The server while the context lasts, with its data in `folder`, and other settings where they are given.
+
+    What an earlier one left there is used again.
+    """
     initdb = find("initdb")
     if initdb is None:
         raise FileNotFoundError("initdb: Debian's package postgresql")
     programs = Path(initdb).resolve().parent
-    user, password, data, log = os_user(), secrets.token_urlsafe(16), folder / "data", folder / "postgres.log"
-    secret = folder / "password"
-    secret.write_text(password)
+    user, data, log, secret = os_user(), folder / "data", folder / "postgres.log", folder / "password"
+    new = not data.exists()
+    if new:
+        _make(initdb, folder, data, secret, user)
+    password = secret.read_text()
+    (port,) = free_ports(1)
+    settings = [word for name, value in (SETTINGS | more).items() for word in ("-c", f"{name}={value}")]
+    command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), *settings]
+    with background(command, log, cwd=folder, user=user) as process:
+        wait_until(lambda: answers(port, password), "PostgreSQL", process, log)
+        server = Postgres("127.0.0.1", port, password, process.pid, (data / "PG_VERSION").read_text().strip())
+        if new:
+            role = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
+            server.execute(role.format(sql.Identifier(server.user), sql.Literal(password)))
+        yield server
+
+
+def _make(initdb: str, folder: Path, data: Path, secret: Path, user: str | None) -> None:
+    secret.write_text(secrets.token_urlsafe(16))
     data.mkdir()
     if user:
         shutil.chown(data, user)
@@ -105,15 +124,6 @@ def run(folder: Path, **more: str) -> Iterator[Postgres]:
     )
     if made.returncode:
         raise RuntimeError(f"initdb ended with status {made.returncode}:\n{made.stdout}")
-    (port,) = free_ports(1)
-    settings = [word for name, value in (SETTINGS | more).items() for word in ("-c", f"{name}={value}")]
-    command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), *settings]
-    with background(command, log, cwd=folder, user=user) as process:
-        wait_until(lambda: answers(port, password), "PostgreSQL", process, log)
-        server = Postgres("127.0.0.1", port, password, process.pid, (data / "PG_VERSION").read_text().strip())
-        role = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
-        server.execute(role.format(sql.Identifier(server.user), sql.Literal(password)))
-        yield server
 
 
 def restart(folder: Path) -> None:
