@@ -1,7 +1,7 @@
 """Reconcile: the index catches up with objects that are newer than it is, after a backup of it was restored.
 
 What was deleted or replaced since then leaves its rows, as the tombs beside the objects tell; what was stored since
-then is adopted, and announced in the change feed.
+then is adopted, and announced in the change feed, under numbers that nobody can have read before.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def reconcile(
     last = index.changes(index.horizon() - 1, 1)
     noted = archive.high_water.look()
     since = min(one for one in (last[-1].at if last else 0.0, noted, since) if one is not None) - LEASE
+    index.skip_numbers()
     tombs = archive.tombs()
     report = Reconciled(removed=_remove(archive, tombs, since))
     groups = archive.stored()

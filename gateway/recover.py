@@ -28,6 +28,8 @@ def recover(archive: Archive) -> int:
         known, unknown = archive.arrivals()
         for arrival in known:
             _settle(archive, arrival)
+        if unknown:
+            archive.index.skip_numbers()
         count = sum(_readmit(archive, arrival) for arrival in unknown)
         archive.settle()
     except (StorageError, OSError) as error:

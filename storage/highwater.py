@@ -72,6 +72,8 @@ class HighWater:
     def doubt(self, since: float) -> None:
         """Note that the index may lack what came after this moment; an earlier one that was noted stays."""
         known = self.behind()
+        if known is None:
+            self._index.skip_numbers()
         if known is None or since < known:
             self._index.set_note(BEHIND, repr(since))
 

@@ -239,6 +239,9 @@ class Index(Protocol):
     def horizon(self) -> int:
         """The change feed's sequence number up to which no entry can appear any more."""
 
+    def skip_numbers(self) -> None:
+        """Go on far beyond in the change feed: entries that were lost may have been read; a number means one thing."""
+
     def state(self) -> int | None:
         """A number that is another one after every change that was committed, by any process: while it stays, all
         answers stay. None where that cannot be told, or not without waiting."""

@@ -53,6 +53,8 @@ Index(None, task.c.kind, task.c.target, task.c.due_at)
 
 BATCH = 500
 CLAIM_BYTES = 4 << 20
+SKIPPED = 1_000_000_000
+"""Numbers of the change feed: more than were ever given between a backup and the end of its original."""
 _PENDING = or_(task.c.state == WAITING, task.c.state == RUNNING)
 
 
@@ -209,6 +211,20 @@ class Queue:
             return int(connection.execute(select(func.coalesce(func.max(change.c.sequence), 0))).scalar_one())
 
         return self._write(read)
+
+    def skip_numbers(self) -> None:
+        """See `Index.skip_numbers`."""
+
+        def write(connection: Connection) -> None:
+            if connection.dialect.name == "postgresql":
+                numbers = "pg_get_serial_sequence('change', 'sequence')"
+                connection.execute(text(f"SELECT setval({numbers}, nextval({numbers}) + {SKIPPED})"))
+                return
+            known = text(f"UPDATE sqlite_sequence SET seq = seq + {SKIPPED} WHERE name = 'change'")
+            if not connection.execute(known).rowcount:
+                connection.execute(text(f"INSERT INTO sqlite_sequence VALUES ('change', {SKIPPED})"))
+
+        self._write(write)
 
     def _move(self, connection: Connection, name: str, expected: str | None, value: str) -> None:
         """Move a mark in this transaction. Raises Moved."""

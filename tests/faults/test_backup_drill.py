@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -72,6 +73,17 @@ def send(ledger: Ledger, gateway: GatewayProcess, pieces: list[Piece]) -> None:
     assert {piece.sop_uid for piece in pieces} <= ledger.acknowledged()
 
 
+def read_feed(gateway: GatewayProcess, since: int = 0) -> list[dict[str, Any]]:
+    """The entries of the change feed after that number."""
+    entries: list[dict[str, Any]] = []
+    while True:
+        asked = {"since": entries[-1]["sequence"] if entries else since}
+        page = httpx.get(f"{gateway.http_url}/changes", params=asked, timeout=20).json()["changes"]
+        if not page:
+            return entries
+        entries += page
+
+
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("yard", ["folder+sqlite", "seaweedfs+postgres"], indirect=True)
 def test_an_index_of_yesterday_is_brought_up_to_date(
@@ -101,6 +113,7 @@ def test_an_index_of_yesterday_is_brought_up_to_date(
             assert doors.delete(piece.study_uid, piece.series_uid, piece.sop_uid) in (200, 204)
     for piece in gone:
         del ledger.pieces[piece.sop_uid], ledger.answers[piece.sop_uid]
+    told_before = read_feed(gateway)
     gateway.kill()
 
     # the disaster: the index is gone, and with it all since the backup
@@ -145,6 +158,8 @@ def test_an_index_of_yesterday_is_brought_up_to_date(
     took = round(time.monotonic() - started, 1)
     record("drill: index restored, reconciled, verified, serving", instances=2 * count, seconds=took)
     verify(ledger, again)
+    told_again = [one for one in read_feed(again, told_before[-1]["sequence"]) if one["action"] == "create"]
+    assert {one["instance"] for one in told_again} >= {piece.sop_uid for piece in after[1:]}
     with Doors(again) as doors:
         for piece in gone:
             path = f"/studies/{piece.study_uid}/series/{piece.series_uid}/instances/{piece.sop_uid}"

@@ -387,6 +387,18 @@ def test_notes_are_kept_and_dropped(index: Index) -> None:
     assert index.note("rebuild") is None
 
 
+@pytest.mark.parametrize("before", [0, 2])
+def test_lost_numbers_of_the_change_feed_are_not_given_again(index: Index, before: int) -> None:
+    for number in range(before):
+        index.add(record(sop_uid=f"1.2.{number + 1}"))
+    index.skip_numbers()
+    index.add(record(sop_uid="1.2.9"))
+    index.add(record(sop_uid="1.2.10"))
+    *known, first, second = [change.sequence for change in index.changes()]
+    assert len(known) == before and first - max(known, default=0) > 100_000_000
+    assert second > first and index.horizon() == second
+
+
 def test_clear_leaves_changes_and_notes(index: Index) -> None:
     index.add(record())
     index.set_note("a", "b")
