@@ -68,12 +68,17 @@ def array(
     return renditions.get(archive, whole, make)
 
 
-def prepare(archive: Archive, found: Sequence[Located], pause: float = 0.001) -> None:
-    """Make the groups that are not there yet, without haste: `pause` seconds are left to others after each instance."""
+def prepare(
+    archive: Archive, found: Sequence[Located], rest: Callable[[], None] = lambda: None, pause: float = 0.001
+) -> None:
+    """Make the groups that are not there yet, without haste: before each one `rest` is called, and `pause` seconds are
+    left to others after each instance, since somebody may wait for the group by then.
+    """
     cache: Cache = {}
     if len(found) > 1:
         for group in grouped(found):
             if archive.derived.find(key(group)) is None:
+                rest()
                 _group(archive, group, cache, pause)
 
 

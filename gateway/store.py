@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from gateway import metrics
+from gateway import foreground, metrics
 from gateway.caller import Caller
 from gateway.coerce import Coercer
 from gateway.describe import Digester, Digests, Identity, describe, identity
@@ -187,6 +187,7 @@ class Incoming:
 
 def receive(archive: Archive, *, max_bytes: int) -> Incoming:
     """Begin to receive one instance of at most `max_bytes`. Raises OutOfResources."""
+    foreground.busy()
     return Incoming(archive, max_bytes)
 
 

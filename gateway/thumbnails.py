@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-from gateway import render
+from gateway import foreground, render
 from gateway.errors import GatewayError
 from gateway.logs import get_logger
 from gateway.render.representative import representative
@@ -86,6 +86,7 @@ class Thumbnails:
             place, at = next(iter(self._changed.items()))
             if at > now - self._quiet:
                 break
+            foreground.rest(self._stopping, time.monotonic() + foreground.PATIENCE)
             del self._changed[place]
             made += self._make(*place)
         return made

@@ -10,8 +10,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from functools import partial
 
-from gateway import bundles
+from gateway import bundles, foreground
 from gateway.errors import GatewayError
 from gateway.logs import get_logger
 from storage.archive import Archive
@@ -82,6 +83,8 @@ class Warmer:
                 return
             del self._waiting[series]
             try:
-                bundles.prepare(self._archive, self._archive.locate(*series))
+                until = time.monotonic() + foreground.PATIENCE
+                found = self._archive.locate(*series)
+                bundles.prepare(self._archive, found, partial(foreground.rest, self._stopping, until))
             except GatewayError as error:  # one damaged instance is no reason to leave the other series
                 log.info("series_not_prepared", series_uid=series[1], error=type(error).__name__)

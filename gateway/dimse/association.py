@@ -18,7 +18,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, A_RELEASE
 from pynetdicom.service_class import ServiceClass
 from structlog.contextvars import bound_contextvars
 
-from gateway import metrics
+from gateway import foreground, metrics
 from gateway.audit import FAILED as FAILURE
 from gateway.audit import REFUSED, event_of
 from gateway.audit import SUCCESS as SUCCEEDED
@@ -239,6 +239,7 @@ class Acceptor(Association):
 
     def _answer(self, context_id: int, request: Request) -> None:
         """Answer one request, or let its service class do so (PS3.7 9.1)."""
+        foreground.busy()
         abstract_syntax, _ = self.context(context_id)
         if isinstance(request, commands.Request):
             if request.field == commands.C_STORE_RQ and self.policy.is_storage(abstract_syntax):

@@ -14,7 +14,7 @@ from prometheus_client import Counter, Histogram
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import metrics
+from gateway import foreground, metrics
 from gateway.http.headers import header
 from gateway.logs import REQUEST_ID, get_logger
 
@@ -39,6 +39,7 @@ class Observe:
         named = (b"x-request-id", request_id.encode())
         scope.setdefault("state", {})["request_id"] = request_id
         begun = time.perf_counter()
+        foreground.busy()
         status, sent = 0, 0
 
         async def send_counted(message: Message) -> None:

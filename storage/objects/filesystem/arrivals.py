@@ -27,7 +27,7 @@ ATTRIBUTE = "user.gantry"
 MARK = 64
 """Bytes of a mark, both digests: an extended attribute of this size has room in the inode of ext4."""
 NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-MOST = 32
+MOST, FEW = 32, 12
 FRESH = 30.0
 """Seconds for which a name may wait to be used: it says when its file came."""
 
@@ -44,6 +44,7 @@ class Arrivals:
         self._check = check
         self._guard = threading.Lock()
         self._ready: deque[tuple[float, str]] = deque()
+        self._maker: threading.Thread | None = None
         self._many = 1
         self._at = -1
         self._sure = False  # that the name of the folder itself is on the disk
@@ -57,7 +58,8 @@ class Arrivals:
             while True:
                 try:
                     if not self._ready:
-                        self._make()
+                        self._ready += self._make(self._many)
+                        self._many = min(2 * self._many, MOST)
                     self._look()
                     made, version = self._ready.popleft()
                     name = version + SUFFIX
@@ -71,6 +73,9 @@ class Arrivals:
                     self._past.append(self._at)  # others may be using it
                     self._at, self._sure = -1, False
                 else:
+                    if self._many == MOST and len(self._ready) <= FEW and self._maker is None:
+                        self._maker = threading.Thread(target=self._make_ahead, name="arrivals", daemon=True)
+                        self._maker.start()
                     return version, self.folder / name, file
 
     def keep(self, key: str, source: Path, metadata: Mapping[str, str]) -> bool:
@@ -91,9 +96,10 @@ class Arrivals:
                 try:
                     self._name(key, source.name, file)
                 except OSError as error:
-                    if error.errno in FULL:
-                        self._give_back()
-                    raise
+                    if error.errno not in FULL:
+                        raise
+                    self._give_back()  # names that nobody needs yet take room as well
+                    self._name(key, source.name, file)
                 reached("P4")
             finally:
                 os.close(file)
@@ -129,6 +135,8 @@ class Arrivals:
 
     def close(self) -> None:
         """Remove the names that nobody needed, and let the folder go."""
+        if (maker := self._maker) is not None:
+            maker.join()
         self._give_back()
         with self._guard:
             for descriptor in (*self._past, self._at):
@@ -161,15 +169,23 @@ class Arrivals:
         version = name.removesuffix(SUFFIX)
         return Arrival(version, self.folder / name, facts.st_size, mark[:32].hex(), facts.st_nlink > 1)
 
-    def _make(self) -> None:
-        """Make names, twice as many as last time, and have the disk know them."""
+    def _make_ahead(self) -> None:
+        """Make names while there still are some, since many come."""
+        made: list[tuple[float, str]] = []
+        with suppress(OSError, ObjectStoreError):  # whoever finds none will hear of it
+            made = self._make(MOST)
+        with self._guard:
+            self._ready += made
+            self._maker = None
+
+    def _make(self, many: int) -> list[tuple[float, str]]:
+        """Make names, and have the disk know them."""
         made: list[tuple[float, str]] = []
         if not self._sure:
             with suppress(FileExistsError):
                 os.mkdir(FOLDER_NAME, 0o700, dir_fd=self._tree.root)
             self._sync(self._tree.root)
             self._sure = self._is_there()
-        many, self._many = self._many, 1
         try:
             while len(made) < many:
                 version = new_version()
@@ -178,6 +194,7 @@ class Arrivals:
         except OSError:
             if not made:
                 raise
+            self._many = 1
             for _, version in made[1:]:  # one will do, and may need the room for its second name
                 self._remove(version + SUFFIX)
             del made[1:]
@@ -188,8 +205,7 @@ class Arrivals:
                 with suppress(OSError):
                     self._remove(version + SUFFIX)
             raise
-        self._ready += made
-        self._many = min(2 * len(made), MOST)
+        return made
 
     def _give_back(self) -> None:
         """Remove the names that nobody needed yet."""
