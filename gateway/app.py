@@ -94,6 +94,7 @@ def open_from(settings: Settings, *, beside: bool = False) -> Archive:
             settings.spool,
             endpoint=settings.s3_endpoint,
             region=settings.s3_region,
+            patience=settings.patience,
             replace=settings.duplicates == "replace",
             delete_delay=settings.delete_delay,
             reserve=settings.spool_reserve,

@@ -18,6 +18,7 @@ import orjson
 from gateway import metrics
 from gateway.logs import get_logger
 from storage.archive import Archive
+from storage.crashpoints import reached
 from storage.errors import ObjectStoreUnavailable, StorageError
 from storage.records import Damage, Located
 from storage.versions import OBJECTS, version_of, version_time
@@ -74,6 +75,7 @@ class Scrubber:
         ahead = found[-1].version if found else None
         if index.enqueue([], now, (SCRUB, mark, _note(began, ahead))) is None:
             return 0.0  # another gateway has this slice
+        reached("G10")
         if not found:
             log.info("scrub_done", seconds=round(now - began))
             return 0.0
@@ -82,6 +84,7 @@ class Scrubber:
                 break
             begun = time.monotonic()
             examine(self._archive, located)
+            reached("G11")
             metrics.SCRUBBED_BYTES.inc(located.size)
             stopping.wait(max(0.0, located.size / self._rate - (time.monotonic() - begun)))
         return 0.0

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from gateway import metrics
@@ -47,17 +48,27 @@ def serve(settings: Settings) -> None:
         except StorageError as error:
             raise BadSettings(f"workers: {error}") from error
         counted = held.enter_context(tempfile.TemporaryDirectory(prefix="gantry-metrics-"))
-        Keeper(settings, listen(settings), shared, counted).run()
+        Keeper(settings, listen(settings), shared, counted, archive.spool.clean).run()
 
 
 class Keeper:
-    """Keeps the processes. `shared` are descriptors that they hold, `counted` is the folder of their metrics."""
+    """Keeps the processes. `shared` are descriptors that they hold, `counted` is the folder of their metrics, `clean`
+    removes what one of them was receiving when it ended.
+    """
 
-    def __init__(self, settings: Settings, sockets: Sockets, shared: tuple[int, ...], counted: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sockets: Sockets,
+        shared: tuple[int, ...],
+        counted: str,
+        clean: Callable[[int], int],
+    ) -> None:
         self._settings = settings
         self._sockets = sockets
         self._shared = shared
         self._counted = counted
+        self._clean = clean
         self._local = new_secret()
         self._places = os.memfd_create("places")
         os.ftruncate(self._places, places.size(settings.workers))
@@ -129,6 +140,8 @@ class Keeper:
     def _forget(self, number: int, process: subprocess.Popen[bytes]) -> None:
         places.vacate(Seat(number, self._settings.workers, self._places))
         metrics.ended(process.pid, self._counted)
+        with suppress(OSError):
+            self._clean(process.pid)
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 with suppress(BrokenPipeError):

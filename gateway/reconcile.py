@@ -14,6 +14,7 @@ from itertools import islice
 from gateway.integrity import LEASE
 from gateway.rebuild import BATCH, Report, adopt
 from storage.archive import Archive
+from storage.crashpoints import reached
 from storage.objects import ObjectInfo
 from storage.versions import version_of, version_time
 
@@ -41,6 +42,7 @@ def reconcile(
     index.skip_numbers()
     tombs = archive.tombs()
     report = Reconciled(removed=_remove(archive, tombs, since))
+    reached("G12")
     groups = archive.stored()
     while batch := list(islice(groups, BATCH)):
         versions = [version_of(info.key) for group in batch for info in group]
@@ -50,6 +52,7 @@ def reconcile(
             if fresh:
                 report.add(adopt(archive, fresh, tombs, announce=True))
         progress(len(versions))
+    reached("G13")
     archive.high_water.settle()
     return report
 

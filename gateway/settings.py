@@ -131,6 +131,12 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=64, description="Processes that serve, on the same sockets; one for each core.")
     s3_endpoint: str | None = Field(None, description="URL of the S3 server; empty: Amazon's.")
     s3_region: str | None = Field(None, description="Region of the bucket; empty: the usual AWS chain.")
+    patience: float = Field(
+        10.0,
+        ge=1,
+        le=60,
+        description="Seconds after which an S3 server or PostgreSQL that says nothing is not waited for.",
+    )
     public_url: str | None = Field(None, description="URL under which clients reach the gateway, for links in answers.")
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Addresses or networks of proxies whose Forwarded headers are believed, separated by commas."

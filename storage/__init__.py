@@ -21,8 +21,16 @@ from storage.versions import new_version
 __all__ = ["Archive", "open_archive", "open_index", "open_objects"]
 
 
-def open_objects(url: str, *, endpoint: str | None = None, region: str | None = None) -> ObjectStore:
-    """The object store at `url`: `file:///folder`, `s3://bucket/prefix` or `memory:`. Raises ValueError."""
+PATIENCE = 10.0
+
+
+def open_objects(
+    url: str, *, endpoint: str | None = None, region: str | None = None, patience: float = PATIENCE
+) -> ObjectStore:
+    """The object store at `url`: `file:///folder`, `s3://bucket/prefix` or `memory:`. Raises ValueError.
+
+    `patience` is in seconds: how long a server may say nothing.
+    """
     parts = urlsplit(url)
     if parts.scheme == "file":
         from storage.objects.filesystem import FolderStore
@@ -31,7 +39,7 @@ def open_objects(url: str, *, endpoint: str | None = None, region: str | None = 
     if parts.scheme == "s3" and parts.netloc:
         from storage.objects.s3 import S3Store
 
-        return S3Store(parts.netloc, parts.path.strip("/"), endpoint=endpoint, region=region)
+        return S3Store(parts.netloc, parts.path.strip("/"), endpoint=endpoint, region=region, read_timeout=patience)
     if parts.scheme == "memory":
         from storage.objects.memory import MemoryStore
 
@@ -39,10 +47,10 @@ def open_objects(url: str, *, endpoint: str | None = None, region: str | None = 
     raise ValueError(f"no object store for {url!r}: use file:///folder or s3://bucket/prefix")
 
 
-def open_index(url: str, *, beside: bool = False) -> Index:
+def open_index(url: str, *, beside: bool = False, patience: float = PATIENCE) -> Index:
     """The index at `url`: `sqlite:////file` or `postgresql://user@host/name`, migrated. Raises ValueError.
 
-    `beside`: another process of ours has it open, and shares it.
+    `beside`: another process of ours has it open, and shares it. `patience` as for `open_objects`.
     """
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/"):
@@ -52,7 +60,7 @@ def open_index(url: str, *, beside: bool = False) -> Index:
     if scheme in {"postgresql", "postgres"}:
         from storage.index.postgres import PostgresIndex
 
-        return PostgresIndex(f"postgresql://{rest}")
+        return PostgresIndex(f"postgresql://{rest}", patience=patience)
     raise ValueError("no index for this URL: use sqlite:////file or postgresql://user@host/name")
 
 
@@ -69,6 +77,7 @@ def open_archive(
     budget: int = 0,
     derived_max_bytes: int = DERIVED_BYTES,
     lease: float = LEASE,
+    patience: float = PATIENCE,
     beside: bool = False,
 ) -> Archive:
     """The archive over these two URLs, receiving into the folder `spool`; what a crash left there is removed.
@@ -76,13 +85,14 @@ def open_archive(
     `delete_delay` (seconds) keeps the bytes of deleted instances; `reserve` bytes of the spool's disk stay free;
     `budget` bounds what is being received.
     What is derived from objects takes at most `derived_max_bytes` of it, in the folder `derived` beside the spool.
+    `patience` is as for `open_objects`.
     `beside`: another process of ours has it open, shares it, and has seen to what a crash left.
     Raises ValueError for a URL that names no backend, StorageError when a backend cannot be opened.
     """
-    store = open_objects(objects, endpoint=endpoint, region=region)
+    store = open_objects(objects, endpoint=endpoint, region=region, patience=patience)
     found: Index | None = None
     try:
-        found = open_index(index, beside=beside)
+        found = open_index(index, beside=beside, patience=patience)
         entrance = store.entrance if found.syncs_later else None
         receiving = Spool(spool, reserve=reserve, budget=budget, entrance=entrance)
         if not beside:

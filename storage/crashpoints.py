@@ -8,7 +8,9 @@ sent), P5 the object is durable, P6 transaction begun, P7 before its commit, P8 
 P10 all of it.
 D1 before a delete, D2 its tomb is kept, D3 before its commit, D4 after it.
 G1 garbage claimed, G2 its object removed, G3 its row removed; G4 an orphan noted, G5 removed, G6 forgotten;
-G7 a rebuild has cleared the index, G8 has entered an instance, G9 has noted how far it came.
+G7 a rebuild has cleared the index, G8 has entered an instance (a reconcile too), G9 has noted how far it came;
+G10 the scrubber has taken a slice, G11 has looked at an instance; G12 a reconcile has removed what left, G13 is done
+but for saying so.
 M1 before the schema is migrated, M2 before the commit of that, M3 after it; M4 a new store has its mark, M5 the index.
 """
 

@@ -1,7 +1,7 @@
 """Files being received, on the object store's own file system where it has one.
 
-A spool file is private to its process, holds no name but its version, and is worth nothing until it was moved into the
-object store: whatever a crash left is removed at the next start.
+A spool file is private to its process, whose number its name ends with after the version, and is worth nothing until it
+was moved into the object store: whatever a crash left is removed at the next start, or when the process is replaced.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Spool:
 
         Raises ObjectStoreFull, ObjectStoreUnavailable.
         """
-        path = self.folder / f"{version}.part"
+        path = self.folder / f"{version}-{os.getpid()}.part"
         try:
             try:
                 descriptor = self._open(path)
@@ -130,10 +130,10 @@ class Spool:
         except OSError as error:
             raise spool_error(error) from error
 
-    def clean(self) -> int:
-        """Remove what an earlier process left; returns how many files."""
+    def clean(self, process: int | None = None) -> int:
+        """Remove what earlier processes left, or this one that has ended; returns how many files."""
         count = 0
-        for path in self.folder.glob("*.part"):
+        for path in self.folder.glob("*.part" if process is None else f"*-{process}.part"):
             path.unlink(missing_ok=True)
             count += 1
         return count

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg.waiting import Ready
 
 T = TypeVar("T")
 
-LOOK_AFTER = 8.0
-"""Seconds of silence after which, and then again and again, a fresh connection tells whether the server is there."""
+LOOK_AFTER = 0.8
+"""The part of the patience after which, and then again and again, a fresh connection tells if the server is there."""
 
 LONGEST = 75.0
 """Seconds of silence after which it counts as lost all the same; the server ends a statement before that."""
@@ -25,9 +25,19 @@ LONGEST = 75.0
 class PatientConnection(psycopg.Connection[Any]):
     """Waits for an answer as long as the server can be reached, `LONGEST` seconds at most."""
 
+    patience = 10.0
+    """Seconds of silence, about, after which a server that cannot be reached is given up."""
+
+    @classmethod
+    def patient(cls, url: str, patience: float, **arguments: Any) -> Self:
+        """A connection with this patience."""
+        made = cls.connect(url, **arguments)
+        made.patience = patience
+        return made
+
     def wait(self, gen: Generator[Any, Any, T], *arguments: Any, **named: Any) -> T:
         """See psycopg. Raises OperationalError when the server is out of reach."""
-        return super().wait(_within(gen, self._is_lost), *arguments, **named)
+        return super().wait(_within(gen, self._is_lost, LOOK_AFTER * self.patience), *arguments, **named)
 
     def _is_lost(self, silent: float) -> bool:
         """Whether to give up; then the connection is closed, so that nobody uses it again."""
@@ -46,10 +56,10 @@ class PatientConnection(psycopg.Connection[Any]):
         return True
 
 
-def _within(gen: Generator[Any, Any, T], is_lost: Callable[[float], bool]) -> Generator[Any, Any, T]:
+def _within(gen: Generator[Any, Any, T], is_lost: Callable[[float], bool], after: float) -> Generator[Any, Any, T]:
     """The same waiting, looked after: `is_lost` is asked after a silence of so many seconds."""
     began = time.monotonic()
-    look = began + LOOK_AFTER
+    look = began + after
     try:
         wanted = next(gen)
         while True:
@@ -58,9 +68,9 @@ def _within(gen: Generator[Any, Any, T], is_lost: Callable[[float], bool]) -> Ge
                 if is_lost(now - began):
                     gen.close()
                     raise psycopg.OperationalError("the server does not answer any more")
-                look = now + LOOK_AFTER
+                look = now + after
             elif ready != Ready.NONE:
-                began, look = time.monotonic(), time.monotonic() + LOOK_AFTER
+                began, look = time.monotonic(), time.monotonic() + after
             wanted = gen.send(ready)
     except StopIteration as end:
         value: T = end.value

@@ -56,10 +56,10 @@ def limited(connection: Connection, seconds: float) -> Iterator[None]:
 
 
 class PostgresIndex(SqlIndex):
-    """`Index` in the database at `url` (`postgresql://user@host:port/name`)."""
+    """`Index` in the database at `url` (`postgresql://user@host:port/name`), silent for `patience` seconds at most."""
 
-    def __init__(self, url: str) -> None:
-        writers = _engine(url, size=8)
+    def __init__(self, url: str, *, patience: float = 10.0) -> None:
+        writers = _engine(url, size=8, patience=patience)
         try:
             upgrade(writers)
         except BaseException as error:
@@ -68,7 +68,7 @@ class PostgresIndex(SqlIndex):
                 raise translate(error)[0] from error
             raise
         super().__init__(
-            _engine(url, size=16),
+            _engine(url, size=16, patience=patience),
             writers,
             Dialect(insert_new=_insert_new, glob=glob, translate=translate, limited=limited),
         )
@@ -99,7 +99,7 @@ def _insert_new(table: Any) -> Any:
     return insert(table).on_conflict_do_nothing()
 
 
-def _engine(url: str, *, size: int) -> Engine:
+def _engine(url: str, *, size: int, patience: float) -> Engine:
     """Readers and writers have pools of their own, so that one cannot starve the other (F-36)."""
     arguments: dict[str, Any] = {
         "connect_timeout": 3,
@@ -112,7 +112,7 @@ def _engine(url: str, *, size: int) -> Engine:
     }
     return create_engine(
         "postgresql+psycopg://",
-        creator=lambda: PatientConnection.connect(url, **arguments),
+        creator=lambda: PatientConnection.patient(url, patience, **arguments),
         pool_size=size,
         max_overflow=size,
         pool_timeout=2,

@@ -195,14 +195,13 @@ class SqlIndex(Queue, Credentials, Health, Totals):
     def collected(self, version: str) -> bool:
         """See `Index.collected`."""
 
-        def remove(connection: Connection) -> bool:
-            tomb = connection.execute(select(garbage.c.tomb).where(garbage.c.version == version)).scalar()
-            connection.execute(delete(garbage).where(garbage.c.version == version))
-            if not tomb:
-                return False
+        gone = delete(garbage).where(garbage.c.version == version).returning(garbage.c.tomb)
+        tomb = self._write(lambda connection: connection.execute(gone).scalar())
+        if not tomb:
+            return False
+        # asked once that is committed: of two who remove the last two at once, the later one sees none left
+        with self._reading() as connection:
             return connection.execute(select(garbage.c.version).where(garbage.c.tomb == tomb).limit(1)).first() is None
-
-        return self._write(remove)
 
     def live_versions(self, versions: Sequence[str]) -> set[str]:
         """See `Index.live_versions`."""

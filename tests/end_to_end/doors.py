@@ -28,6 +28,7 @@ from tests.gateway.dicomweb.service import STOW_TYPE, parts_of, stow_body
 from tests.gateway.dimse.wire import P_DATA, Wire, pdv, store_command
 from tests.parts.files import SampleFile, dataset_bytes
 from tests.parts.gateway import GatewayProcess
+from tests.parts.torture import patience
 
 PATIENT_ROOT = PatientRootQueryRetrieveInformationModelFind
 STUDY_ROOT = StudyRootQueryRetrieveInformationModelFind
@@ -105,7 +106,7 @@ class Doors:
 
     def __init__(self, gateway: GatewayProcess, *, seconds: float = 60.0) -> None:
         self.gateway = gateway
-        self.web = httpx.Client(base_url=gateway.dicomweb_url, timeout=seconds)
+        self.web = httpx.Client(base_url=gateway.dicomweb_url, timeout=seconds * patience())
 
     def __enter__(self) -> Self:
         return self

@@ -53,7 +53,7 @@ def address(gateway: GatewayProcess) -> tuple[str, int]:
 def test_the_web_is_spoken_with_tls_and_a_new_certificate_is_taken_into_use(
     start_gateway: StartGateway, authority: Authority, tmp_path: Path
 ) -> None:
-    """S-88, F-70: TLS 1.2 at least; no plain HTTP, which browsers are told (HSTS); a broken file changes nothing;
+    """S-88, F-70, F-71: TLS 1.2 at least; no plain HTTP, which browsers are told (HSTS); a broken file changes nothing;
     commands find their way.
     """
     first, second = authority.issue("first"), authority.issue("second")

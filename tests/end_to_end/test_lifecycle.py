@@ -146,7 +146,7 @@ BAD = [
 def test_bad_settings_end_with_status_2_and_name_the_key(
     flags: list[str], environment: dict[str, str], toml: str, key: str, tmp_path: Path
 ) -> None:
-    """Also S-70: nothing listens beyond this machine without authentication. No traceback."""
+    """F-71, S-70: nothing listens beyond this machine without authentication. No traceback."""
     if toml:
         (tmp_path / "gantry.toml").write_text(toml)
         flags = ["--config", str(tmp_path / "gantry.toml")]

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,9 @@ from typing import Any
 from gateway.caller import Caller
 from gateway.delete import delete as delete_instances
 from gateway.errors import Duplicate, GatewayError, NotFound
+from gateway.integrity import Scrubber, begin_cycle
 from gateway.rebuild import rebuild as rebuild_index
+from gateway.reconcile import reconcile as bring_up_to_date
 from gateway.recover import recover
 from gateway.store import receive, store
 from storage import Archive, open_archive, open_index
@@ -92,6 +95,32 @@ def rebuild(place: dict[str, Any]) -> None:
     with opened(place) as archive:
         report = rebuild_index(archive)
         print(json.dumps([report.instances, report.conflicts, report.unreadable]), flush=True)
+
+
+def scrub(place: dict[str, Any]) -> None:
+    """One cycle of the scrubber, from the beginning; prints the damaged instances that are known then."""
+    with opened(place) as archive:
+        begin_cycle(archive)
+        scrubber, never = Scrubber(archive, 30.0, 1 << 40), threading.Event()
+        while scrubber.step(never) == 0.0:
+            continue
+        print(json.dumps([one.instance.sop_uid for one in archive.damaged()]), flush=True)
+
+
+def forget(place: dict[str, Any], study_uid: str) -> None:
+    """Let the index lose a study, as one from a backup has, and know that it is behind."""
+    with opened(place) as archive:
+        rows = archive.locate(study_uid)
+        archive.index.delete(study_uid, [row.version for row in rows], cleanup_after=0.0)
+        for row in rows:
+            archive.index.collected(row.version)
+        archive.high_water.doubt(time.time())
+
+
+def reconcile(place: dict[str, Any]) -> None:
+    """Bring the index up to its objects; prints how many instances were adopted."""
+    with opened(place) as archive:
+        print(bring_up_to_date(archive).instances, flush=True)
 
 
 def workload(place: dict[str, Any], acks: str, count: int, threads: int = 3) -> None:

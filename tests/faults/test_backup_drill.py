@@ -17,9 +17,9 @@ from tests.end_to_end.doors import Doors
 from tests.end_to_end.test_lifecycle import gantry
 from tests.faults.conftest import Yard
 from tests.faults.test_overload import until
-from tests.parts.debian import find
 from tests.parts.gateway import GatewayProcess
 from tests.parts.ledger import Ledger, Piece, alive, by_c_store, by_stow, make_piece, quiet, verify
+from tests.parts.postgres import program
 from tests.parts.torture import record, size
 
 DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -43,7 +43,7 @@ def back_up_index(url: str, to: Path) -> None:
         )
     else:
         done = subprocess.run(
-            [tool("pg_dump"), "--format=custom", f"--file={to}", url],
+            [program("pg_dump"), "--format=custom", f"--file={to}", url],
             capture_output=True,
             text=True,
             timeout=60,
@@ -57,13 +57,6 @@ import sqlite3, sys
 source, copy = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True), sqlite3.connect(sys.argv[2])
 source.backup(copy)
 """
-
-
-def tool(name: str) -> str:
-    """A program of PostgreSQL's, of the same version as the server."""
-    initdb = find("initdb")
-    assert initdb is not None
-    return str(Path(initdb).resolve().parent / name)
 
 
 def send(ledger: Ledger, gateway: GatewayProcess, pieces: list[Piece]) -> None:
@@ -125,7 +118,7 @@ def test_an_index_of_yesterday_is_brought_up_to_date(
         shutil.copy(backup, data / "index.db")
     else:
         environment["GANTRY_INDEX"] = str(request.getfixturevalue("postgres").database())
-        restore = [tool("pg_restore"), "--no-owner", f"--dbname={environment['GANTRY_INDEX']}", str(backup)]
+        restore = [program("pg_restore"), "--no-owner", f"--dbname={environment['GANTRY_INDEX']}", str(backup)]
         done = subprocess.run(restore, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
     arguments = ("--data", data)

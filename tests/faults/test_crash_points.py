@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from statistics import median, quantiles
@@ -212,6 +213,47 @@ def test_a_rebuild_goes_on_where_it_was_cut_short(yard: Yard, ledger: Ledger) ->
         after = [row.version for study in ("one", "two") for row in archive.locate(make_piece(study, 0).study_uid)]
         assert after == before
         assert archive.index.note("rebuild") is None
+
+
+@BOTH
+def test_a_scrub_that_was_cut_short_finds_the_damage_in_its_next_cycle(yard: Yard, ledger: Ledger) -> None:
+    """F-05, F-16: killed with a slice in hand, or between two objects; nothing good is called damaged."""
+    fill(yard, ledger, "scrubbed", 4)
+    hurt = make_piece("scrubbed", 2)
+    with closing(yard.archive()) as archive:
+        row = archive.find(hurt.sop_uid)
+        assert row is not None
+        file = archive.read(row)
+        archive.objects.delete(row.key)
+        archive.objects.put_bytes(row.key, file[:-1] + bytes([file[-1] ^ 1]))
+    for crash in ("G10", "G11", "G11:3") if not yard.settings or is_large() else ("G11:2",):
+        assert yard.deed("scrub", yard.place(), crash=crash)[0] == KILLED
+    assert yard.deed("scrub", yard.place())[1].splitlines()[-1] == f'["{hurt.sop_uid}"]'
+    assert yard.deed("store_some", yard.place(), "scrubbed", 1, 2)[0] == 0  # sent again: repaired
+    assert yard.deed("scrub", yard.place())[1].splitlines()[-1] == "[]"
+
+
+@BOTH
+def test_a_reconcile_that_was_cut_short_is_done_by_the_next_one(yard: Yard, ledger: Ledger) -> None:
+    """F-05, F-43: until then the index is known to be behind; each instance comes back once."""
+    fill(yard, ledger, "stays", 2)
+    fill(yard, ledger, "forgotten", 4)
+    study = make_piece("forgotten", 0).study_uid
+    assert yard.deed("forget", yard.place(), study)[0] == 0
+    crashes = ("G12", "G8:2", "G13") if not yard.settings or is_large() else ("G8:2",)
+    for crash in crashes:
+        assert yard.deed("reconcile", yard.place(), crash=crash)[0] == KILLED
+        with closing(yard.archive()) as archive:
+            assert archive.high_water.behind() is not None
+    adopted = 0 if "G13" in crashes else 2
+    assert yard.deed("reconcile", yard.place()) == (0, f"{adopted}\n")
+    with closing(yard.archive()) as archive:
+        assert archive.high_water.behind() is None
+        there = {row.sop_uid: archive.read(row) for row in archive.locate(study)}
+        assert {sop: ledger.pieces[sop].file() for sop in there} == there
+        told = Counter(change.sop_uid for change in archive.changes() if change.action == "create")
+        assert {told[sop] for sop in there} == {2}  # when it was stored, and when it came back
+        assert len(there) == 4
 
 
 FIRST_STARTS = [(FOLDER, point) for point in ("M1", "M2", "M3", "M4", "M5")] + [(SEAWEEDFS, "M2"), (SEAWEEDFS, "M4")]

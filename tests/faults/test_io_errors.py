@@ -47,7 +47,7 @@ FAULTS = [
 ]
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize(("call", "error", "lasting"), FAULTS)
 def test_whichever_call_fails_nothing_is_acknowledged_that_is_not_kept(
     yard: Yard, ledger: Ledger, call: str, error: str, lasting: bool
@@ -94,7 +94,7 @@ def test_whichever_call_fails_nothing_is_acknowledged_that_is_not_kept(
     )
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("when", ["KILL", "KILLED"])
 def test_whichever_call_is_the_last_what_was_acknowledged_is_there(yard: Yard, when: str) -> None:
     """F-01: SIGKILL just before or just after the n-th call of a store that changes something on the disk."""

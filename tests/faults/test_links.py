@@ -26,9 +26,10 @@ from tests.parts.gateway import GatewayProcess
 from tests.parts.ledger import Ledger, Piece, make_piece
 from tests.parts.link import Link, Passage, Reply
 from tests.parts.postgres import Postgres
-from tests.parts.torture import record, size
+from tests.parts.torture import is_large, record, size
 
 OUT_OF_RESOURCES = 0xA700
+PATIENCE = "10" if is_large() else "3"
 
 
 @dataclass
@@ -49,7 +50,7 @@ def wired(yard: Yard, name: str = "data", **environment: str) -> Iterator[Wired]
     """A gateway with lines that can be harmed; it is stopped at the end, which goes without a traceback."""
     settings = yard.settings
     with Link(settings["GANTRY_S3_ENDPOINT"]) as s3, Link(settings["GANTRY_INDEX"]) as index:
-        lines = {"GANTRY_S3_ENDPOINT": s3.url, "GANTRY_INDEX": index.url}
+        lines = {"GANTRY_S3_ENDPOINT": s3.url, "GANTRY_INDEX": index.url, "GANTRY_PATIENCE": PATIENCE}
         gateway = yard.gateway(name=name, **{**lines, **environment})
         yield Wired(gateway, s3, index)
         books.quiet(gateway)
@@ -82,7 +83,7 @@ def recovered(gateway: GatewayProcess, seconds: float = 60.0) -> float:
 
 
 @ON_S3
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(7200)
 def test_without_its_objects_it_refuses_stores_and_answers_searches(line: Wired, ledger: Ledger) -> None:
     """F-65, F-21, F-22, L2, L3, A: the line to S3 held, then refused; PostgreSQL within reach."""
     books.by_c_store(ledger, line.address(), [make_piece("before", number) for number in range(3)])
@@ -112,7 +113,7 @@ def test_without_its_objects_it_refuses_stores_and_answers_searches(line: Wired,
 
 
 @ON_S3
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(7200)
 def test_without_its_index_it_refuses_and_comes_back(line: Wired, ledger: Ledger) -> None:
     """F-65, F-36, L2, L3, A: the line to PostgreSQL held, where nothing ends and nothing answers, with many at work;
     then cut."""
@@ -289,7 +290,7 @@ def own_postgres() -> Iterator[tuple[Postgres, Path]]:
             postgres_part.stop(folder)
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(7200)
 def test_a_database_that_crashes_again_and_again_loses_nothing(
     yard: Yard, ledger: Ledger, own_postgres: tuple[Postgres, Path]
 ) -> None:

@@ -186,10 +186,43 @@ class Client(threading.Thread):
                     time.sleep(0.5)
 
 
-def load(gateway: GatewayProcess, ledger: Ledger, name: str, clients: int, seconds: float) -> list[Client]:
+class Modality(Client):
+    """Sends ten instances on each association, and comes again a little later where it is rejected."""
+
+    def run(self) -> None:
+        """Until the time is over."""
+        number = 0
+        self.together.wait()
+        end = time.monotonic() + self.seconds
+        while time.monotonic() < end:
+            started = time.monotonic()
+            with Wire((self.gateway.host, self.gateway.dimse_port), 60) as wire:
+                wire.send(ASSOCIATE_RQ, associate_request([CT]))
+                kind, body = wire.receive()
+                if kind == ASSOCIATE_RJ:
+                    assert tuple(body[1:4]) in ((2, 3, 1), (2, 3, 2)), body
+                    self.refused.append(time.monotonic() - started)
+                    self.statuses[503] += 1
+                    time.sleep(0.5)
+                    continue
+                for _ in range(10):
+                    piece = make_piece(self.study, number, side=256)
+                    self.ledger.sent(piece)
+                    started = time.monotonic()
+                    status = send(wire, piece.instance())
+                    self.accepted.append(time.monotonic() - started)
+                    self.statuses[200 if status == 0 else status] += 1
+                    self.ledger.answered(piece.sop_uid, status)
+                    number += 1
+                wire.release()
+
+
+def load(
+    gateway: GatewayProcess, ledger: Ledger, name: str, clients: int, seconds: float, kind: type[Client] = Client
+) -> list[Client]:
     """So many clients at once, for so long."""
     start = threading.Barrier(clients)
-    work = [Client(gateway, ledger, (name, number), seconds, start) for number in range(clients)]
+    work = [kind(gateway, ledger, (name, number), seconds, start) for number in range(clients)]
     for one in work:
         one.start()
     for one in work:
@@ -204,15 +237,18 @@ def percentile(values: list[float], share: float) -> float:
 
 
 @pytest.mark.timeout(600)
-def test_ten_times_as_many_senders_cost_neither_memory_nor_instances(yard: Yard, ledger: Ledger) -> None:
-    """F-73: every request is answered, 200 or 503; memory stays flat; what was accepted is there."""
-    gateway = yard.gateway(GANTRY_MAX_STORE_REQUESTS="8")
-    seconds = size(3, 60)
-    load(gateway, ledger, "warm", 4, 1)
-    normal = load(gateway, ledger, "normal", 4, seconds)
+@pytest.mark.parametrize("kind", [Client, Modality], ids=["STOW-RS", "C-STORE"])
+def test_ten_times_as_many_senders_cost_neither_memory_nor_instances(
+    yard: Yard, ledger: Ledger, kind: type[Client], request: pytest.FixtureRequest
+) -> None:
+    """F-73, F-60: each is answered, 200 or 503, success or RJ; memory stays flat; what was accepted is there."""
+    gateway = yard.gateway(GANTRY_MAX_STORE_REQUESTS="8", GANTRY_MAX_ASSOCIATIONS="8")
+    seconds = size(2, 60)
+    load(gateway, ledger, "warm", 4, 1, kind)
+    normal = load(gateway, ledger, "normal", 4, seconds, kind)
     gateway.forget_peak()
     before = gateway.rss()
-    much = load(gateway, ledger, "much", 40, seconds)
+    much = load(gateway, ledger, "much", 40, seconds, kind)
     rise = gateway.peak_rss() - before
     statuses = sum((one.statuses for one in much), Counter[int]())
     assert statuses.keys() <= {200, 503}, statuses
@@ -221,7 +257,7 @@ def test_ten_times_as_many_senders_cost_neither_memory_nor_instances(yard: Yard,
     latencies = [[value for one in clients for value in one.accepted] for clients in (normal, much)]
     refusals = [value for one in much for value in one.refused]
     record(
-        "overload by STOW-RS, 4 against 40 clients",
+        f"overload by {request.node.callspec.id}, 4 against 40 clients",
         seconds=seconds,
         goodput_ratio=round(counts[1] / max(counts[0], 1), 2),
         accepted=counts,

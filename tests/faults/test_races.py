@@ -23,7 +23,7 @@ from tests.parts.fix_gateway import BackendEnvironment
 from tests.parts.gateway import clean_environment
 from tests.parts.history import Step, explains
 from tests.parts.ledger import Ledger, make_piece
-from tests.parts.torture import record, seed, size
+from tests.parts.torture import is_large, record, seed, size
 
 SHARED = "folder+postgres"
 """What several processes of one machine can share without the time that S3 takes."""
@@ -81,7 +81,7 @@ RACES = [(FOLDER, 8, 60), (SHARED, 8, 1000), (SEAWEEDFS, 2, 100)]
 @pytest.mark.parametrize(("yard", "small", "large"), RACES, indirect=["yard"])
 def test_the_same_instance_from_many_at_once_is_stored_once(yard: Yard, small: int, large: int) -> None:
     """F-46, L1, L5: all are told that it is kept, there is one row and one change, and one object after a sweep."""
-    rounds, threads = size(small, large), size(6, 16)
+    rounds, threads = size(small, large), 16 if is_large() else 6
     lines = together(yard, "race", 4, threads, rounds, 1)
     for number in range(rounds):
         told = Counter(line.split()[2] for line in lines if line.startswith(f"{number} "))
@@ -109,7 +109,7 @@ def test_of_different_bytes_for_one_instance_one_wins_and_the_others_are_told(
     yard: Yard, small: int, large: int
 ) -> None:
     """F-47: exactly one success; its bytes are served; each other one is refused as a duplicate."""
-    rounds, threads = size(small, large), size(6, 16)
+    rounds, threads = size(small, large), 16 if is_large() else 6
     lines = together(yard, "race", 4, threads, rounds, 1000)
     there = live(yard, "race")
     for number in range(rounds):

@@ -22,7 +22,7 @@ OUT_OF_RESOURCES = 0xA700
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("point", ["P5", "P7", "P8"] if is_large() else ["P7"])
+@pytest.mark.parametrize("point", ["P3", "P5", "P7", "P8"] if is_large() else ["P7"])
 def test_a_process_that_dies_takes_nothing_with_it(yard: Yard, ledger: Ledger, point: str) -> None:
     """F-01, F-08, L1 to L5: each is killed in the middle of a store, again and again; the gateway serves on."""
     gateway = yard.gateway(GANTRY_WORKERS="2", GANTRY_CRASHPOINT=f"{point}:25")

@@ -23,6 +23,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from tests.parts.torture import patience
+
 PR_SET_PDEATHSIG = 1
 ROOT = Path(__file__).resolve().parents[2]
 PRELOADED = (
@@ -49,7 +51,7 @@ class Child:
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end; its exit status. Raises subprocess.TimeoutExpired."""
-        end = None if timeout is None else time.monotonic() + timeout
+        end = None if timeout is None else time.monotonic() + timeout * patience()
         while (status := self.poll()) is None:
             if end is not None and time.monotonic() > end:
                 raise subprocess.TimeoutExpired(self._command, timeout or 0.0)

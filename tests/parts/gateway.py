@@ -15,6 +15,7 @@ from typing import Protocol
 
 from tests.parts.machine import family, memory
 from tests.parts.processes import NotReady, tail
+from tests.parts.torture import patience
 
 READY = re.compile(
     r"^gantry (?P<version>\S+) ready: (?P<http>https?://\S+) dimse (?P<aet>.+?)@(?P<host>\S+):(?P<port>\d+)"
@@ -96,7 +97,7 @@ class GatewayProcess:
             self.command, clean_environment(environment), logs, self._stdout, self._stderr
         )
         try:
-            match = self._wait_ready(started + seconds)
+            match = self._wait_ready(started + seconds * patience())
         except BaseException:
             self.kill()
             raise

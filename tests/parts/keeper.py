@@ -25,6 +25,7 @@ from pathlib import Path
 from types import FrameType
 
 from tests.parts.processes import tail
+from tests.parts.torture import patience
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,7 +52,7 @@ def shared(name: str, folder: Path, owner: int, seconds: float = 110.0) -> dict[
                     cwd=ROOT,
                     start_new_session=True,
                 )
-            end = time.monotonic() + seconds
+            end = time.monotonic() + seconds * patience()
             while not answer.exists():
                 if keeper.poll() is not None or time.monotonic() > end:
                     keeper.terminate()

@@ -41,6 +41,7 @@ from tests.parts.datasets import ct_slice, part10_bytes, uid
 from tests.parts.files import dataset_bytes
 from tests.parts.gateway import GatewayProcess
 from tests.parts.received import received
+from tests.parts.torture import patience
 
 UNKNOWN = -1
 """What stands in the ledger for an answer that never came."""
@@ -150,7 +151,9 @@ class Ledger:
     def wait_for(self, count: int, seconds: float = 60.0) -> None:
         """Return once so many are acknowledged."""
         with self._answered:
-            done = self._answered.wait_for(lambda: sum(1 for s in self.answers.values() if s == 0) >= count, seconds)
+            done = self._answered.wait_for(
+                lambda: sum(1 for s in self.answers.values() if s == 0) >= count, seconds * patience()
+            )
         assert done, f"no {count} acknowledgements in {seconds} s"
 
     def close(self) -> None:
@@ -169,7 +172,7 @@ class Ledger:
 
 def by_c_store(ledger: Ledger, address: tuple[str, int], pieces: Iterable[Piece], seconds: float = 30.0) -> None:
     """Send on one association until the peer is gone, or the pieces are."""
-    with suppress(OSError, AssertionError), Wire(address, seconds) as wire:
+    with suppress(OSError, AssertionError), Wire(address, seconds * patience()) as wire:
         wire.associate([(1, CTImageStorage, (ExplicitVRLittleEndian,))])
         for piece in pieces:
             ledger.sent(piece)
@@ -179,7 +182,7 @@ def by_c_store(ledger: Ledger, address: tuple[str, int], pieces: Iterable[Piece]
 
 def by_stow(ledger: Ledger, gateway: GatewayProcess, pieces: Iterable[Piece], batch: int = 2) -> None:
     """Send some in each request until the gateway is gone, or the pieces are."""
-    with suppress(httpx.HTTPError), Doors(gateway, seconds=30) as doors:
+    with suppress(httpx.HTTPError), Doors(gateway, seconds=30 * patience()) as doors:
         waiting: list[Piece] = []
         for piece in pieces:
             waiting.append(piece)
@@ -230,7 +233,7 @@ def senders(ledger: Ledger, gateway: GatewayProcess, name: object, most: int = 1
 
     def join() -> None:
         for thread in threads:
-            thread.join(60)
+            thread.join(60 * patience())
             assert not thread.is_alive(), "a sender hangs"
 
     try:
@@ -238,7 +241,7 @@ def senders(ledger: Ledger, gateway: GatewayProcess, name: object, most: int = 1
     finally:
         stop.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(60 * patience())
 
 
 # ---------------------------------------------------------------- what has to be true
@@ -385,7 +388,7 @@ def c_get(gateway: GatewayProcess, study_uid: str) -> list[bytes]:
 
 def alive(ledger: Ledger, gateway: GatewayProcess, name: object, seconds: float = 5.0) -> None:
     """A: soon after a fault it is ready, and a canary passes: C-ECHO, C-STORE, STOW-RS, QIDO-RS, WADO-RS."""
-    end = time.monotonic() + 4 * seconds  # a slow machine is no fault
+    end = time.monotonic() + 4 * seconds * patience()  # a slow machine is no fault
     while httpx.get(f"{gateway.http_url}/readyz", timeout=10).status_code != 200:
         assert time.monotonic() < end, json.dumps(httpx.get(f"{gateway.http_url}/readyz", timeout=10).json())
         time.sleep(0.05)

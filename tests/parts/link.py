@@ -6,6 +6,7 @@ Unlike a network namespace it needs no rights, and each gateway has lines of its
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,14 +34,15 @@ class Passage:
 
 
 class Link:
-    """Forwards to the server at `url`, on a port of its own, while its context lasts; `url` gives that port.
+    """Forwards to the server at `url`, on a port of its own, while its context lasts; `url` gives that port. `listener`
+    is where it is reached, if not on loopback.
 
     `held` lets nothing pass and nothing end, as a broken line does; new connections are taken and hang. `refused` ends
     new connections. `delay` (seconds) is added to each piece, `rate` (bytes a second) bounds each way. `passage` makes
     what is done to each new connection. All may be set at any time; `cut` ends what is open.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, listener: socket.socket | None = None) -> None:
         there = urlsplit(url)
         self._there = (there.hostname or "127.0.0.1", there.port or 80)
         self._url = there
@@ -54,6 +56,8 @@ class Link:
         self._loop = asyncio.new_event_loop()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._listener = listener
+        self._host = "127.0.0.1"
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -61,7 +65,7 @@ class Link:
     def url(self) -> str:
         """The server's URL by this link."""
         user = self._url.netloc.rpartition("@")[0]
-        return self._url._replace(netloc=f"{user}{'@' if user else ''}127.0.0.1:{self.port}").geturl()
+        return self._url._replace(netloc=f"{user}{'@' if user else ''}{self._host}:{self.port}").geturl()
 
     def cut(self) -> None:
         """End all connections, without a word."""
@@ -78,8 +82,9 @@ class Link:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port = server.sockets[0].getsockname()[1]
+        listener = self._listener or socket.create_server(("127.0.0.1", 0))
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, sock=listener))
+        self._host, self.port = listener.getsockname()[:2]
         self._ready.set()
         self._loop.run_forever()
         server.close()

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from psycopg import sql
 from tests.parts.debian import find
 from tests.parts.machine import free_ports
 from tests.parts.processes import background, wait_until
+from tests.parts.torture import patience
 
 PROGRAMS = ("initdb",)
 
@@ -77,6 +78,56 @@ def os_user() -> str | None:
 
 
 @contextmanager
+def standby(primary: Postgres, folder: Path) -> Iterator[Postgres]:
+    """A server that follows the primary, while the context lasts, with its data in `folder`."""
+    environment = {**os.environ, "PGPASSWORD": primary.password}
+    command = [program("pg_basebackup"), "-D", str(folder / "data"), "-h", primary.host, "-p", str(primary.port)]
+    user = os_user()
+    if user:
+        shutil.chown(folder, user)
+    subprocess.run(
+        [*command, "-U", primary.admin, "-R", "-X", "stream", "-c", "fast"],
+        check=True,
+        timeout=100 * patience(),
+        env=environment,
+        cwd=folder,
+        user=user,
+        group=user,
+        extra_groups=[] if user else None,
+        stdout=subprocess.DEVNULL,
+    )
+    with _serving(folder, primary.password, {}) as server:
+        yield server
+
+
+@contextmanager
+def promoted(folder: Path, password: str) -> Iterator[Postgres]:
+    """What was a standby, as the primary, while the context lasts."""
+    with _serving(folder, password, {}) as server:
+        _control(folder, "promote", "-w")
+        yield server
+
+
+def program(name: str) -> str:
+    """A program of PostgreSQL's, of the server's version."""
+    initdb = find("initdb")
+    assert initdb is not None
+    return str(Path(initdb).resolve().parent / name)
+
+
+@contextmanager
+def _serving(folder: Path, password: str, more: Mapping[str, str]) -> Iterator[Postgres]:
+    """A server on data that are there."""
+    data, log = folder / "data", folder / "postgres.log"
+    (port,) = free_ports(1)
+    settings = [word for name, value in (SETTINGS | dict(more)).items() for word in ("-c", f"{name}={value}")]
+    command = [program("postgres"), "-D", str(data), "-p", str(port), *settings]
+    with background(command, log, cwd=folder, user=os_user()) as process:
+        wait_until(lambda: answers(port, password), "PostgreSQL", process, log)
+        yield Postgres("127.0.0.1", port, password, process.pid, (data / "PG_VERSION").read_text().strip())
+
+
+@contextmanager
 def run(folder: Path, **more: str) -> Iterator[Postgres]:
     """The server while the context lasts, with its data in `folder`, and other settings where they are given.
 
@@ -85,21 +136,14 @@ def run(folder: Path, **more: str) -> Iterator[Postgres]:
     initdb = find("initdb")
     if initdb is None:
         raise FileNotFoundError("initdb: Debian's package postgresql")
-    programs = Path(initdb).resolve().parent
-    user, data, log, secret = os_user(), folder / "data", folder / "postgres.log", folder / "password"
+    user, data, secret = os_user(), folder / "data", folder / "password"
     new = not data.exists()
     if new:
         _make(initdb, folder, data, secret, user)
-    password = secret.read_text()
-    (port,) = free_ports(1)
-    settings = [word for name, value in (SETTINGS | more).items() for word in ("-c", f"{name}={value}")]
-    command = [str(programs / "postgres"), "-D", str(data), "-p", str(port), *settings]
-    with background(command, log, cwd=folder, user=user) as process:
-        wait_until(lambda: answers(port, password), "PostgreSQL", process, log)
-        server = Postgres("127.0.0.1", port, password, process.pid, (data / "PG_VERSION").read_text().strip())
+    with _serving(folder, secret.read_text(), more) as server:
         if new:
             role = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}")
-            server.execute(role.format(sql.Identifier(server.user), sql.Literal(password)))
+            server.execute(role.format(sql.Identifier(server.user), sql.Literal(server.password)))
         yield server
 
 
@@ -116,7 +160,7 @@ def _make(initdb: str, folder: Path, data: Path, secret: Path, user: str | None)
         stderr=subprocess.STDOUT,
         text=True,
         cwd=folder,
-        timeout=100,
+        timeout=100 * patience(),
         check=False,
         user=user,
         group=user,
@@ -137,14 +181,12 @@ def stop(folder: Path) -> None:
 
 
 def _control(folder: Path, *arguments: str) -> None:
-    initdb = find("initdb")
-    assert initdb is not None
-    program, user = str(Path(initdb).resolve().parent / "pg_ctl"), os_user()
-    command = [program, "-D", str(folder / "data"), *arguments]
+    user = os_user()
+    command = [program("pg_ctl"), "-D", str(folder / "data"), *arguments]
     subprocess.run(
         command,
         check=True,
-        timeout=100,
+        timeout=100 * patience(),
         cwd=folder,
         user=user,
         group=user,

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.parts.torture import patience
+
 
 class NotReady(Exception):
     """A server ended, or did not become ready in time; the message has the end of its log."""
@@ -58,7 +60,7 @@ def wait_until(
     ready: Callable[[], object], what: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 60.0
 ) -> None:
     """Return once `ready()` is true. Raises NotReady when the process ends first, or after `seconds`."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * patience()
     while not ready():
         if process.poll() is not None or time.monotonic() > end:
             why = "did not answer" if process.poll() is None else f"ended with status {process.returncode}"

@@ -39,6 +39,11 @@ def size(small: int, large: int) -> int:
     return large
 
 
+def patience() -> float:
+    """How many times longer than usual to wait for what should come soon: what runs for hours shares its machine."""
+    return 10.0 if is_large() else 1.0
+
+
 def seed() -> int:
     """The seed of what is random: another one each time in `make torture`, always the same in `make test`."""
     if SEED in os.environ:

@@ -35,6 +35,20 @@ def test_cleaning_removes_spool_files_and_nothing_else(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
+def test_what_a_process_left_that_ended_goes_and_that_of_others_stays(tmp_path: Path) -> None:
+    """F-01, N: one of several that share a spool is replaced while the others receive."""
+    pid = os.fork()
+    if not pid:
+        Spool(tmp_path).create(new_version())[1].close()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    spool = Spool(tmp_path)
+    own, file = spool.create(new_version())
+    file.close()
+    assert spool.clean(pid) == 1
+    assert list(tmp_path.iterdir()) == [own]
+
+
 def test_the_reserve_is_never_used_up(tmp_path: Path) -> None:
     """F-10"""
     with pytest.raises(ObjectStoreFull):

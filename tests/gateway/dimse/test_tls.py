@@ -247,7 +247,7 @@ def expiry() -> float:
 def test_the_certificate_is_exchanged_while_associations_live_on(
     open_door: OpenDoor, authority: Authority, ours: Certificate, modality: Certificate, tmp_path: Path
 ) -> None:
-    """F-70: new files are seen without being told; files that are no good change nothing; the metric follows."""
+    """F-70, F-71: new files are seen without being told; files that are no good change nothing; the metric follows."""
     used = Certificate(tmp_path / "used.pem", tmp_path / "used.key")
     copy(ours, used)
     door = open_door(**tls_settings(authority, used))

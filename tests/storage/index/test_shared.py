@@ -9,7 +9,7 @@ import pytest
 
 from storage.errors import IndexBusy
 from storage.index import Added
-from storage.index.sqlite import SqliteIndex
+from storage.index.sqlite import SAFE_VERSION, SqliteIndex, driver
 from tests.storage.records import record
 
 
@@ -51,3 +51,8 @@ def test_strangers_are_kept_out_as_long_as_one_has_it_open(tmp_path: Path) -> No
         SqliteIndex(path)
     first.close()
     SqliteIndex(path).close()
+
+
+def test_sqlite_has_no_fault_in_its_log() -> None:
+    """F-41: the driver that comes with us; older ones corrupt an index that two connections checkpoint at once."""
+    assert driver().sqlite_version_info >= SAFE_VERSION

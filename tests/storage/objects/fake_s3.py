@@ -19,12 +19,14 @@ BUCKET = "bucket"
 class FakeS3:
     """Whole objects in memory, in one bucket, at `endpoint` while its context lasts.
 
-    `refuses(method, key)` may return the status and code to answer with instead of doing what is asked. `conditional`
-    and `ranges` tell whether the server knows If-None-Match and Range. `requests` lists the method and key of each.
+    `refuses(method, key)` may return the status and code to answer with instead of doing what is asked, `hides(key)`
+    keeps an object from a list. `conditional` and `ranges` tell whether the server knows If-None-Match and Range.
+    `requests` lists the method and key of each.
     """
 
     def __init__(self, port: int = 0, *, conditional: bool = True, ranges: bool = True, page: int = 1000) -> None:
         self.refuses: Callable[[str, str], Refusal | None] = lambda method, key: None
+        self.hides: Callable[[str], bool] = lambda key: False
         self.conditional = conditional
         self.ranges = ranges
         self.page = page
@@ -145,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         fake = self.server.fake
         after = (query.get("continuation-token") or query.get("start-after") or [""])[0]
         prefix = query.get("prefix", [""])[0]
-        keys = sorted(key for key in fake.objects if key > after and key.startswith(prefix))
+        keys = sorted(key for key in fake.objects if key > after and key.startswith(prefix) and not fake.hides(key))
         shown, cut = keys[: fake.page], len(keys) > fake.page
         entries = "".join(
             f"<Contents><Key>{key}</Key><Size>{len(fake.objects[key])}</Size></Contents>" for key in shown
