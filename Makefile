@@ -4,6 +4,7 @@
 # make torture  the tests of faults at length (some hours; a part of that: make torture SHARE=5, in percent), with a report
 # make check     format, lint, strict types, import contract (make lint), known vulnerabilities (make audit)
 # make sbom      a bill of materials of the default installation (CycloneDX), artifacts/sbom.json
+# make pictures  renew the pictures of the page in docs/images
 # make format    put the code into its format
 # make bench     the benchmarks, into docs/performance.md (a look: make bench ARGS="--size small --out /tmp/bench"; a piece:
 #                make bench ARGS="--only qido --keep /tmp/kept")
@@ -125,6 +126,13 @@ lint: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo
+
+# Those that are in docs/images already are renewed; a new one is put there by hand first.
+.PHONY: pictures
+pictures: $(VENV)/test.stamp
+	@GANTRY_TESTS=all $(PY) -m pytest tests/gateway/ui/test_states.py tests/gateway/ui/test_viewer_ohif.py tests/gateway/ui/test_share.py tests/gateway/ui/test_oidc.py
+	@for picture in docs/images/*.png; do \
+	  made=artifacts/page-$$(basename "$$picture"); if [ -f "$$made" ]; then cp "$$made" "$$picture"; fi; done
 
 .PHONY: format
 format: $(VENV)/test.stamp

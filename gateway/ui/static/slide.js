@@ -1,4 +1,4 @@
-// The viewer of whole-slide images: tiles as they are needed, drawn by OpenSeadragon, which is loaded only here.
+// The viewer of whole-slide images: tiles as they are needed, drawn by OpenSeadragon.
 
 import { metadata, picture } from "./api.js";
 import { button } from "./controls.js";
@@ -7,7 +7,7 @@ import { fill, h } from "./dom.js";
 import { downloadInstance } from "./download.js";
 import { flavour, pyramids } from "./pyramid.js";
 import { roundLength } from "./spacing.js";
-import { trusted } from "./trusted.js";
+import { library } from "./tiles.js";
 
 const SLIDE = "1.2.840.10008.5.1.4.1.1.77.1.6";
 const TILES_AT_ONCE = 6;
@@ -40,6 +40,7 @@ export class SlideViewer {
   #beside = button("layers", "Label and overview", () => this.#showBeside(), { "aria-pressed": "false", hidden: true });
   #urls = [];
   #opened = new AbortController();
+  #library = null; // see tiles.js
   #view = null; // OpenSeadragon's
   #found = []; // pyramids
   #shown = null; // the one on the screen
@@ -69,7 +70,7 @@ export class SlideViewer {
     corners(this.#what, what);
     const opened = this.#opened;
     try {
-      const [OpenSeadragon, described] = await Promise.all([
+      const [loaded, described] = await Promise.all([
         library(),
         Promise.all(instances.map(async (ds) => {
           const instance = `${series}/instances/${encodeURIComponent(text(ds, TAG.SOPInstanceUID))}`;
@@ -82,7 +83,8 @@ export class SlideViewer {
       this.#planes.hidden = this.#found.length < 2;
       this.#label = described.filter(([, ds]) => ["LABEL", "OVERVIEW"].includes(flavour(ds)));
       this.#beside.hidden = this.#label.length === 0;
-      this.#start(OpenSeadragon);
+      this.#library = loaded;
+      this.#start();
       this.#showPlane();
     } catch (error) {
       if (opened.signal.aborted) return;
@@ -128,7 +130,7 @@ export class SlideViewer {
     const viewport = this.#view?.viewport;
     if (!viewport) return;
     const { width, height } = this.#place.getBoundingClientRect();
-    const step = new loaded.OpenSeadragon.Point((right * width) / 6, (down * height) / 6);
+    const step = new this.#library.OpenSeadragon.Point((right * width) / 6, (down * height) / 6);
     viewport.panBy(viewport.deltaPointsFromPixels(step)).applyConstraints();
   }
 
@@ -149,9 +151,9 @@ export class SlideViewer {
     viewport.goHome();
   }
 
-  #start(OpenSeadragon) {
+  #start() {
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    this.#view = new OpenSeadragon.Viewer({
+    this.#view = new this.#library.OpenSeadragon.Viewer({
       element: this.#place,
       drawer: "canvas",
       showNavigationControl: false,
@@ -191,13 +193,12 @@ export class SlideViewer {
     fill(this.#magnification, h("option", { value: "" }, "Fit"),
       MAGNIFICATIONS.filter((value) => value <= most).map((value) => h("option", { value: String(value) }, `${value}×`)), this.#own);
     this.#magnification.hidden = !(micrometres > 0);
-    const { Source } = loaded;
     this.#view.addOnceHandler("open", () => {
       if (before) this.#view.viewport.fitBounds(before, true);
       this.#whenWhole(() => (this.#screen.dataset.shown = "1"));
       this.focus();
     });
-    this.#view.open(new Source(pyramid.levels));
+    this.#view.open(new this.#library.Source(pyramid.levels));
   }
 
   #whenWhole(then) {
@@ -264,70 +265,6 @@ export class SlideViewer {
       this.#pictures.append(h("figure", {}, h("img", { src: url, alt: `${name} of the slide` }), h("figcaption", {}, name)));
     }
   }
-}
-
-let loaded = null;
-
-/** OpenSeadragon, and a source of tiles for it made from a pyramid's levels. */
-async function library() {
-  if (loaded) return loaded.OpenSeadragon;
-  await new Promise((resolve, reject) => {
-    document.head.append(h("script", { src: trusted("openseadragon/openseadragon.min.js"), onload: resolve, onerror: () => reject(new Error("A part of the page could not be loaded.")) }));
-  });
-  const { OpenSeadragon } = window;
-  // It would add an inline style, which the page's policy keeps out, unless it finds one: this is one in name only.
-  const marker = document.createElementNS("", "style");
-  marker.setAttribute("data-openseadragon-mobile-css", "");
-  document.head.append(marker);
-
-  class Source extends OpenSeadragon.TileSource {
-    constructor(levels) {
-      const base = levels.at(-1);
-      super({ width: base.columns, height: base.rows, tileSize: base.tileColumns, minLevel: 0, maxLevel: levels.length - 1 });
-      this.levels = levels;
-    }
-
-    getLevelScale(level) {
-      return this.levels[level].columns / this.levels.at(-1).columns;
-    }
-
-    getTileWidth(level) {
-      return this.levels[level].tileColumns;
-    }
-
-    getTileHeight(level) {
-      return this.levels[level].tileRows;
-    }
-
-    getNumTiles(level) {
-      return new OpenSeadragon.Point(this.levels[level].across, this.levels[level].down);
-    }
-
-    tileExists(level, column, row) {
-      return super.tileExists(level, column, row) && this.levels[level].tile(column, row) !== null;
-    }
-
-    getTileUrl(level, column, row) {
-      return this.levels[level].tile(column, row) ?? "";
-    }
-
-    hasTransparency() {
-      return false;
-    }
-
-    downloadTileStart(job) {
-      const stop = new AbortController();
-      job.userData.stop = stop;
-      picture(job.src, {}, stop.signal).then((blob) => job.finish(blob, null, "rasterBlob")).catch((error) => job.fail(error.message, null));
-    }
-
-    downloadTileAbort(job) {
-      job.userData.stop.abort();
-    }
-  }
-
-  loaded = { OpenSeadragon, Source };
-  return OpenSeadragon;
 }
 
 function corners(element, lines) {

@@ -8,6 +8,8 @@ import { h, settled } from "./dom.js";
 import { downloadInstance } from "./download.js";
 import { gestures } from "./gestures.js";
 import { Greys } from "./greys.js";
+import { viewerKeys } from "./keys.js";
+import { around, onward } from "./neighbours.js";
 import { Paper } from "./paper.js";
 import { Pictures, wanted } from "./pictures.js";
 import { Race } from "./race.js";
@@ -71,7 +73,7 @@ export class Viewer {
       measureStart: (at) => this.#ruler.start(at),
       measureDrag: (at) => this.#ruler.drag(at),
       measureEnd: () => this.#ruler.end(),
-      pan: (right, down) => this.#surface.pan(right, down),
+      pan: (right, down) => this.move(right, down),
       zoom: (factor, x, y) => this.zoom(factor, x, y),
       reset: () => this.fit(),
     });
@@ -80,21 +82,8 @@ export class Viewer {
 
   /** Keys, by their names; see StudyPage. */
   get keys() {
-    return {
-      ArrowDown: () => this.step(1), ArrowRight: () => this.step(1), ArrowUp: () => this.step(-1), ArrowLeft: () => this.step(-1),
-      PageDown: () => this.step(10), PageUp: () => this.step(-10), Home: () => this.first(), End: () => this.last(),
-      "Shift+ArrowUp": () => this.changeWindow(0, -10), "Shift+ArrowDown": () => this.changeWindow(0, 10),
-      "Shift+ArrowLeft": () => this.changeWindow(-10, 0), "Shift+ArrowRight": () => this.changeWindow(10, 0),
-      "Control+ArrowUp": () => this.#surface.pan(0, 40), "Control+ArrowDown": () => this.#surface.pan(0, -40),
-      "Control+ArrowLeft": () => this.#surface.pan(40, 0), "Control+ArrowRight": () => this.#surface.pan(-40, 0),
-      "+": () => this.zoom(1.25), "=": () => this.zoom(1.25), "-": () => this.zoom(0.8), f: () => this.fit(), r: () => this.reset(),
-      i: () => this.invert(), t: () => this.turn(), h: () => this.flip(), v: () => this.flip({ upsideDown: true }),
-      w: () => this.choose("window"), s: () => this.choose("scroll"), p: () => this.choose("pan"), z: () => this.choose("zoom"), m: () => this.choose("measure"),
-      " ": () => this.play(), 0: () => this.setPreset(null), Delete: () => this.erase(), "?": () => showHelp(),
-      ...Object.fromEntries(Array.from({ length: 9 }, (_, place) => [String(place + 1), () => this.setPreset(place)])),
-      ...(this.#tool === "measure" && this.#surface.size ? { Enter: () => this.#caret.press() } : {}),
-      ...this.#caret.keys,
-    };
+    const measuring = this.#tool === "measure" && this.#surface.size;
+    return { ...viewerKeys(this, showHelp), ...(measuring ? { Enter: () => this.#caret.press() } : {}), ...this.#caret.keys };
   }
 
   /** Shows a stack from its first picture on. `who` and `what` are lines of text for the corners. */
@@ -169,6 +158,11 @@ export class Viewer {
 
   play() {
     if (this.#stack) this.#cine.toggle(this.#stack.length);
+  }
+
+  /** Moves the picture by so many CSS pixels. */
+  move(right, down) {
+    this.#surface.pan(right, down);
   }
 
   zoom(factor, x, y) {
@@ -338,8 +332,7 @@ export class Viewer {
       [Number.isNaN(instanceNumber) ? "" : `No. ${instanceNumber}`, frames > 1 ? `frame ${frame} of ${frames}` : ""].filter(Boolean).join(", "),
     ]);
     this.#showHow();
-    const next = Array.from({ length: DECODED_NEXT }, (_, step) => this.#index + this.#direction * (step + 1));
-    this.#pictures.decode(this.#wants(next));
+    this.#pictures.decode(this.#wants(onward(this.#index, this.#direction, DECODED_NEXT)));
     this.#afterwards();
   }
 
@@ -350,12 +343,7 @@ export class Viewer {
   }, 50);
 
   #prefetch() {
-    const order = [];
-    for (let near = 1; order.length < AHEAD && near < this.#stack.length; near += 1) {
-      // Two on the way the user is going for each one behind.
-      order.push(this.#index + this.#direction * (2 * near - 1), this.#index + this.#direction * 2 * near, this.#index - this.#direction * near);
-    }
-    const wants = this.#wants(order);
+    const wants = this.#wants(around(this.#index, this.#direction, this.#stack.length, AHEAD));
     this.#pictures.prefetch(wants);
     this.#pictures.decode(wants.slice(0, DECODED_AROUND));
   }

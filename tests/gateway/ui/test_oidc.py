@@ -65,7 +65,7 @@ def sign_in(page: Page, gateway: GatewayProcess, name: str, where: str = "") -> 
     page.goto(f"{gateway.http_url}/{where}")
     box = page.get_by_role("dialog", name="Sign in to Gantry")
     expect(box).to_be_visible()
-    page.screenshot(path=artifact("sign-in-oidc.png"))
+    page.screenshot(path=artifact("page-sign-in-provider.png"))
     box.get_by_role("link", name="Sign in with your organisation").click()
     page.locator("input[name=login]").fill(name)
     page.locator("input[name=password]").fill("any")

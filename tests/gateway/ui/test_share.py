@@ -45,13 +45,11 @@ def shared(visit: Visit) -> str:
     expect(box.get_by_label("Lasts for").locator("option")).to_have_text(["1 hour", "1 day", "1 week"])
     box.get_by_label("For whom").fill("Dr Outside")
     box.get_by_label("Lasts for").select_option("1 hour")
-    visit.page.screenshot(path=artifact("share-form.png"))
     box.get_by_role("button", name="Make the link").click()
     ready = visit.page.get_by_role("dialog", name="The link is ready")
     expect(ready.get_by_role("img", name="QR code of the link")).to_be_visible()
     assert ready.locator("img").evaluate("(image) => image.decode().then(() => image.naturalWidth > 50)")
     expect(ready).to_contain_text("For Dr Outside, until")
-    visit.page.screenshot(path=artifact("share.png"))
     return ready.get_by_label("Link", exact=True).input_value()
 
 
@@ -81,7 +79,7 @@ def test_a_link_opens_its_study_and_nothing_else_until_it_is_withdrawn(
     expect(guest.page.get_by_role("menuitem", name="Download the study")).to_be_visible()
     expect(guest.page.get_by_role("menuitem", name="Delete")).to_have_count(0)
     guest.page.keyboard.press("Escape")
-    guest.page.screenshot(path=artifact("guest.png"))
+    guest.page.screenshot(path=artifact("page-guest.png"))
     for elsewhere in ("#/", f"#/studies/{uid('study', 'private')}"):
         guest.page.evaluate("(hash) => { location.hash = hash; }", elsewhere)
         expect(guest.page.locator("#bar-title h1")).to_contain_text("Test, shared")

@@ -254,6 +254,8 @@ def test_every_state_of_the_page(clinic: GatewayProcess, visit: Visitors, script
     look("waveform")
     at(here, "heart", 3)
     page.wait_for_function("() => (document.querySelector('video.film')?.readyState ?? 0) >= 4")
+    if form == "dark":
+        page.wait_for_timeout(800)  # its sign for loading goes when it likes
     look("film")
     at(here, "nobody")
     expect(page.get_by_text("This study is not in the archive")).to_be_visible()
