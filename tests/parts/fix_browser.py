@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 from tests.parts import ohif
 from tests.parts.debian import LIBRARIES, loads
@@ -45,19 +45,46 @@ def artifact(name: str) -> Path:
     return ARTIFACTS / name
 
 
+class Chromium:
+    """Debian's Chromium, started at the first need, and again should it have ended."""
+
+    def __init__(self, playwright: Playwright) -> None:
+        self._playwright = playwright
+        self._running: Browser | None = None
+
+    def get(self) -> Browser:
+        """The one that runs."""
+        if self._running is None or not self._running.is_connected():
+            self._running = self._playwright.chromium.launch(
+                executable_path=need("chromium"), args=list(CHROMIUM_OPTIONS)
+            )
+        return self._running
+
+    def close(self) -> None:
+        """End it."""
+        if self._running is not None:
+            self._running.close()
+
+
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium. Playwright keeps an event loop in the thread until it is closed, after the last test, so
-    coroutines of tests are run by `tests.parts.asynchronous`.
+def chromium() -> Iterator[Chromium]:
+    """One browser for all tests.
+
+    Playwright keeps an event loop in the thread until after the last: `tests.parts.asynchronous` runs coroutines.
     """
-    chromium = need("chromium")
+    with sync_playwright() as playwright:
+        running = Chromium(playwright)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Chromium) -> Browser:
+    """Debian's Chromium."""
     for library, package in LIBRARIES.items():
         if not loads(library):
             cannot_run(f"{library} is missing: install Debian's package {package}")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_OPTIONS))
-        yield browser
-        browser.close()
+    return chromium.get()
 
 
 @pytest.fixture
