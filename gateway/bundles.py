@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 import orjson
 
-from gateway import renditions, retrieve
+from gateway import foreground, renditions, retrieve
 from gateway.blob import Blob
 from gateway.dicom.metadata import Cache, to_json
 from storage.archive import Archive
@@ -68,18 +67,16 @@ def array(
     return renditions.get(archive, whole, make)
 
 
-def prepare(
-    archive: Archive, found: Sequence[Located], rest: Callable[[], None] = lambda: None, pause: float = 0.001
-) -> None:
-    """Make the groups that are not there yet, without haste: before each one `rest` is called, and `pause` seconds are
-    left to others after each instance, since somebody may wait for the group by then.
+def prepare(archive: Archive, found: Sequence[Located], rest: Callable[[], None] = lambda: None) -> None:
+    """Make the groups that are not there yet, without haste: before each one `rest` is called, and after each instance
+    others get a moment; not more, since somebody may wait for the group by then.
     """
     cache: Cache = {}
     if len(found) > 1:
         for group in grouped(found):
             if archive.derived.find(key(group)) is None:
                 rest()
-                _group(archive, group, cache, pause)
+                _group(archive, group, cache, foreground.breathe)
 
 
 def grouped(found: Sequence[Located]) -> list[Sequence[Located]]:
@@ -99,15 +96,17 @@ def key(group: Sequence[Located]) -> str:
     return f"metadata group {FORM} {hashlib.sha256(names.encode()).hexdigest()}"
 
 
-def _group(archive: Archive, group: Sequence[Located], cache: Cache, pause: float = 0.0) -> DerivedFile:
+def _group(
+    archive: Archive, group: Sequence[Located], cache: Cache, pause: Callable[[], None] | None = None
+) -> DerivedFile:
     """The file of a group: its instances' objects, with commas between them, compressed."""
 
     def make(out: BinaryIO) -> None:
         packer = zlib.compressobj(_LEVEL)
         for number, located in enumerate(group):
             out.write(packer.compress((b"," if number else b"") + _object(archive, located, cache)))
-            if pause:
-                time.sleep(pause)
+            if pause is not None:
+                pause()
         out.write(packer.flush())
 
     with retrieve.reading():

@@ -14,6 +14,9 @@ CALM = 0.5
 PATIENCE = 20.0
 """Seconds after which work that can wait goes on all the same."""
 
+BREATH, LONG_BREATH = 0.001, 0.01
+"""Seconds that are left to others between two small pieces of work: where nobody is waiting, and where somebody is."""
+
 _last = -CALM
 
 
@@ -21,6 +24,11 @@ def busy() -> None:
     """An operation that somebody waits for has begun or gone on."""
     global _last
     _last = time.monotonic()
+
+
+def breathe() -> None:
+    """Leave the interpreter to others for a moment: in the midst of work that somebody may have begun to wait for."""
+    time.sleep(BREATH if time.monotonic() - _last > CALM else LONG_BREATH)
 
 
 def rest(stopping: threading.Event, until: float) -> None:
