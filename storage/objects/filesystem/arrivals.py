@@ -133,6 +133,19 @@ class Arrivals:
                     found.append(arrival)
         return found
 
+    def tidy(self, older_than: float) -> int:
+        """Remove what processes that ended in the midst of it were receiving; tells how many files.
+
+        What may be whole is left to the next start.
+        """
+        before = time.time() - older_than
+        removed = 0
+        for name in [entry.name for entry in os.scandir(self._at)] if self._is_there() else ():
+            with suppress(FileNotFoundError):
+                old = os.stat(name, dir_fd=self._at, follow_symlinks=False).st_mtime < before
+                removed += old and self._arrival(name) is None and self._remove(name)
+        return removed
+
     def close(self) -> None:
         """Remove the names that nobody needed, and let the folder go."""
         if (maker := self._maker) is not None:

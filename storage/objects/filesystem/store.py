@@ -132,6 +132,8 @@ class FolderStore:
     def tidy(self, older_than: float = 86400.0) -> int:
         """Remove unfinished files that a crash left behind more than `older_than` seconds ago; tells how many."""
         removed = 0
+        with writing("tidy"):
+            removed += self._arrivals.tidy(older_than)
         with writing("tidy"), suppress(FileNotFoundError):
             folder = os.open(_UNFINISHED, FOLDER, dir_fd=self._tree.root)
             try:
