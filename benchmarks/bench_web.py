@@ -376,7 +376,8 @@ def run(
         report.remember(bench.results, size.name, history)
         picture(results, servers, image)
     if "limits" in parts:
-        rows = "\n".join(f"| {name} | {value} |" for name, value in limits(folder / "limits", size.runs))
+        found = limits(folder / "limits", size.runs, size.slices)
+        rows = "\n".join(f"| {name} | {value} |" for name, value in found)
         report.section("limits", f"## What the machine can do\n\n| what | most |\n| --- | --- |\n{rows}", page)
     return bench.results
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from benchmarks.bare_study import bare_study
 from benchmarks.client import Client
 from benchmarks.machine import cpu
 from tests.parts.machine import free_port
@@ -29,8 +30,8 @@ async def app(scope, receive, send):
 """
 
 
-def limits(folder: Path, runs: int = 3) -> list[tuple[str, str]]:
-    """What it is and how much, for a table; medians."""
+def limits(folder: Path, runs: int = 3, slices: int = 500) -> list[tuple[str, str]]:
+    """What it is and how much, for a table; medians. A study has so many `slices`."""
     folder.mkdir(parents=True, exist_ok=True)
     found = [
         ("files of 512 KiB written and synced, with their folder's entry", _files(folder, runs), "files/s"),
@@ -39,7 +40,7 @@ def limits(folder: Path, runs: int = 3) -> list[tuple[str, str]]:
         ("SHA-256", SLICE / 1e6 / _each(partial(hashlib.sha256, bytes(SLICE)), 200), "MB/s"),
     ]
     rows = [(name, f"{value:,.0f} {unit}") for name, value, unit in found]
-    return rows + _bare_server(folder)
+    return rows + _bare_server(folder) + bare_study(folder / "study", slices, SLICE)
 
 
 def _median(runs: int, once: Callable[[], float]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import secrets
 import signal
@@ -79,7 +80,7 @@ MARK_SECONDS = 3.0
 CREDENTIALS_KEPT = 90 * SWEEP_EVERY
 """Seconds for which credentials that ended are still listed."""
 WARM_AFTER = 3.0
-"""Seconds after the start when decoders are started that no request has needed yet."""
+"""Seconds after the start when decoders are started that no request has needed yet, and all modules are there."""
 FILES = 4096
 """Open files that everything but associations may need: waiting connections, web requests, index, objects."""
 FILES_PER_ASSOCIATION = 4
@@ -241,7 +242,7 @@ class Gateway:
         ready = f"gantry {gantry_version()} ready: {url} dimse {self._settings.aet}@{_joined(host, port)}"
         if dimse.tls_address is not None:
             ready += f" dimse-tls {self._settings.aet}@{_joined(*dimse.tls_address)}"
-        warmer = threading.Timer(WARM_AFTER, isolated.warm, render.WORKS)
+        warmer = threading.Timer(WARM_AFTER, _settle)
         warmer.daemon = True
         signal.signal(signal.SIGHUP, lambda _signal, _frame: self._reload_soon(dimse))
 
@@ -402,6 +403,15 @@ class Gateway:
 
     def _tell_behind(self) -> None:
         log.error("index_behind", advice="the sweep waits: stop every gateway and run `gantry index reconcile`")
+
+
+def _settle() -> None:
+    """Start the decoders, and have the garbage collector leave out what stays for good: walking through all modules
+    would take a tenth of a second, in the middle of every large answer.
+    """
+    isolated.warm(*render.WORKS)
+    gc.collect()
+    gc.freeze()
 
 
 def _decoding(settings: Settings) -> isolated.Limits:

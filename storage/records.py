@@ -6,8 +6,9 @@ PN as `Alphabetic=Ideographic=Phonetic` with empty trailing groups cut; nothing 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, overload
 
 Value = str | int
 """A normalised attribute value."""
@@ -107,6 +108,39 @@ class Match:
     data: Mapping[str, object] = field(default_factory=dict)
 
 
+class Table(Sequence[Match]):
+    """Matches as rows: `keywords` name the first values of each row, None is unknown, and what follows is no value.
+
+    A match is made of a row when it is looked at; who writes thousands of them takes `rows`.
+    """
+
+    def __init__(self, keywords: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> None:
+        self.keywords = keywords
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Match]:
+        return map(self._match, self.rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Match: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Match]: ...
+    def __getitem__(self, place: int | slice) -> Match | Sequence[Match]:
+        if isinstance(place, slice):
+            return Table(self.keywords, self.rows[place])
+        return self._match(self.rows[place])
+
+    def _match(self, row: Sequence[Any]) -> Match:
+        return Match(self.values(row))
+
+    def values(self, row: Sequence[Any]) -> dict[str, Any]:
+        """The values of a row by keyword; unknown ones are absent."""
+        return {keyword: value for keyword, value in zip(self.keywords, row, strict=False) if value is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Some of the matches, in a total order that does not change while the data do not. `total` counts them all.
@@ -114,7 +148,7 @@ class Page:
     `unread` counts candidates that could not be looked at, since their stored object is missing or damaged.
     """
 
-    matches: tuple[Match, ...]
+    matches: Sequence[Match]
     total: int
     unread: int = 0
 

@@ -20,12 +20,9 @@ SMALL = 1024
 VARY = "Accept, Accept-Encoding"
 
 
-def answer(request: Request, results: Sequence[DataSet], media_type: str, headers: dict[str, str]) -> Representation:
-    """Results as a body of `media_type`: the one place where objects become bytes."""
-    body = orjson.dumps(results)
+def answer(request: Request, body: bytes, media_type: str, headers: dict[str, str]) -> Representation:
+    """Results as the body that they are, an array of the DICOM JSON Model; compressed for those who want it."""
     etag = hashlib.sha256(body).hexdigest()[:32]
-    if media_type == offers.XML:
-        return _xml(results, etag, headers)
     if len(body) < SMALL or not wants_gzip(request.headers):
         return Representation(Known([body]), media_type, etag, headers, vary=VARY)
     packed = b"".join(gzipped(iter([body])))
@@ -34,7 +31,9 @@ def answer(request: Request, results: Sequence[DataSet], media_type: str, header
     )
 
 
-def _xml(results: Sequence[DataSet], etag: str, headers: dict[str, str]) -> Representation:
+def answer_xml(results: Sequence[DataSet], headers: dict[str, str]) -> Representation:
+    """Results in the Native DICOM Model, one part for each."""
+    etag = hashlib.sha256(orjson.dumps(results)).hexdigest()[:32]
     boundary = multipart.boundary_of("results", etag)
     parts = [multipart.Part(offers.XML, "", json_to_xml(result)) for result in results]
     media_type = multipart.content_type(offers.XML, boundary)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.dicomweb import offers
-from gateway.dicomweb.answers import answer
+from gateway.dicomweb.answers import answer, answer_xml
 from gateway.dicomweb.media_types import negotiate
 from gateway.dicomweb.qido_query import read
 from gateway.dicomweb.resources import parameters, path_uids, root, tries
@@ -74,4 +74,6 @@ class Query:
         if not page.matches and self.settings.empty_search == 204:
             return Response(status_code=204, headers={**headers, "Vary": "Accept"})
         dresser = Dresser(wanted.returned, level, base, wanted.named, many=len(page.matches) >= MANY)
-        return answer(request, [dresser.dress(match) for match in page.matches], offer.media_type, headers)
+        if offer.media_type == offers.XML:
+            return answer_xml([dresser.dress(match) for match in page.matches], headers)
+        return answer(request, dresser.json(page.matches), offer.media_type, headers)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
+
+import orjson
 
 from gateway.dicomweb.dicom_json import DataSet, Element, Writer, element, key, ordered, sequence, writer
 from gateway.dicomweb.resources import instance_url
+from gateway.dicomweb.result_rows import Place, RowWriter
 from storage.attributes import SEQUENCES, UNIQUE_KEYS, Attribute, Level, Returned
-from storage.records import Item, Match
+from storage.records import Item, Match, Table
 
 _RETRIEVE_URL = 0x00081190
 _SAID_OF_ALL = {0x00080005: element("CS", "ISO_IR 192"), 0x00080056: element("CS", "ONLINE")}
 _UIDS = tuple(UNIQUE_KEYS[level].keyword for level in (Level.STUDY, Level.SERIES, Level.IMAGE))
 _OF_EACH = frozenset({*_UIDS, "InstanceNumber", "ContentTime"})
 """What differs from result to result; the elements of other values are made once."""
-
-Place = tuple[str, str, Writer | None, Element | None]
-"""Key of the element, keyword of its value, what writes it, and what stands there when it is unknown."""
-
 
 MANY = 32
 """Results from which on it is worth making the element of a value that repeats only once."""
@@ -79,9 +78,19 @@ class Dresser:
     ) -> None:
         self._root = root
         self._uids = _UIDS[:level]
-        form = _form(tuple(returned), frozenset(named))
+        self._form = form = _form(tuple(returned), frozenset(named))
         self._before, self._after = (_once(form.before), _once(form.after)) if many else (form.before, form.after)
         self._sequences = form.sequences
+
+    def json(self, matches: Sequence[Match]) -> bytes:
+        """All results as an array: what `dress` makes of each, one after the other."""
+        if not isinstance(matches, Table) or not self._uids:
+            return orjson.dumps([self.dress(match) for match in matches])
+        rows = RowWriter(matches.keywords, frozenset({self._uids[-1], "InstanceNumber", "ContentTime"}))
+        rows.add(self._form.before)
+        rows.add_url(key(_RETRIEVE_URL), self._uids, partial(instance_url, self._root))
+        rows.add(self._form.after)
+        return rows.write(matches)
 
     def dress(self, match: Match) -> DataSet:
         """One result."""

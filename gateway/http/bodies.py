@@ -2,7 +2,7 @@
 
 A body is made of pieces that are known (bytes, or a stored object of known length), or of an iterator whose end is not
 known yet. Chunks are pulled in a worker thread, about 1 MiB at a time: a frame or a slice takes one trip, an object of
-2 GB never takes more memory than that.
+2 GB never takes more memory than that. Where it can be, what is longer is sent by that thread (`gateway.http.direct`).
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
 
+from gateway.http.direct import DIRECT, SENT, Direct
 from gateway.http.threads import in_thread
 from storage.crashpoints import reached
 
@@ -106,7 +108,7 @@ class Begun:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it, until it ends or the client is gone."""
-        chunks = self.chunks
+        chunks, direct = self.chunks, scope.get("extensions", {}).get(DIRECT)
         if chunks is None:
             await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
             reached("P9")
@@ -117,8 +119,13 @@ class Begun:
         try:
             await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
             gone = asyncio.ensure_future(_disconnected(receive))
-            await _send_trip(self.trip, send, last=False)
-            self.trip = []
+            trip, self.trip = self.trip, []
+            if isinstance(direct, Direct) and direct.fits():
+                sent = await direct.send(chain(trip, chunks), gone)
+                if sent is not None:
+                    await send({"type": "http.response.body", "body": b"", SENT: sent})
+                return
+            await _send_trip(trip, send, last=False)
             ended = False
             while not ended and not gone.done():
                 trip, ended = await in_thread(pull, chunks)

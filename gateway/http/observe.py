@@ -15,6 +15,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import foreground, metrics
+from gateway.http.direct import SENT
 from gateway.http.headers import header
 from gateway.logs import REQUEST_ID, get_logger
 
@@ -48,7 +49,7 @@ class Observe:
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), named]
             else:
-                sent += len(message.get("body", b""))
+                sent += len(message.get("body", b"")) + message.get(SENT, 0)
             await send(message)
 
         bound = REQUEST_ID.set(request_id)

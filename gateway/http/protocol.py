@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from gateway.http.direct import DIRECT, Direct
 from gateway.http.failures import Problem
 from gateway.logs import get_logger
 from gateway.tls import peer_certificate
@@ -43,6 +44,7 @@ class Protocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._unsent = (0, 0)
+        self._direct: Direct | None = None
         self._certificate: frozenset[str] = frozenset()
 
     # ------------------------------------------------------------ the connection
@@ -82,7 +84,12 @@ class Protocol(HttpToolsProtocol):
         if self._head_timer is None:  # a request behind another one
             self._await_head()
         super().on_message_begin()
-        cast("dict[str, object]", self.scope)[CERTIFICATE_KEY] = self._certificate
+        scope = cast("dict[str, object]", self.scope)
+        scope[CERTIFICATE_KEY] = self._certificate
+        self._direct = None
+        if self.scheme == "http":
+            self._direct = Direct(self.transport, self.write_seconds)
+            scope["extensions"] = {DIRECT: self._direct}
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer: these are read past, and nobody looks at them."""
@@ -98,6 +105,8 @@ class Protocol(HttpToolsProtocol):
         self._in_head = self._begun = False
         self._head_is_here()
         super().on_headers_complete()
+        if self._direct is not None:
+            self._direct.cycle = self.cycle
 
     # ------------------------------------------------------------ refusals
 

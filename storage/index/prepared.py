@@ -21,7 +21,7 @@ from storage.index.conditions import MODALITIES, REQUEST, Glob, like_parts, wher
 from storage.index.schema import request
 from storage.index.session import Session, Statement
 from storage.query import Between, Condition, Equals, Name, Query, Wildcard
-from storage.records import Item, Page
+from storage.records import Item, Match, Page, Table
 
 MOST = 500
 """Shapes that are remembered; more than that are answered as if they had none."""
@@ -56,13 +56,15 @@ class Prepared:
         for number, single in enumerate(query.conditions):
             for place, value in enumerate(self._values(single)):
                 params[f"v{number}_{place}"] = value
-        rows = session.rows(plan.page, params)
+        rows = session.tuples(plan.page, params)
         total = search.total(query, len(rows), lambda: session.rows(plan.count, params)[0][0])
-        extras = {}
+        items: dict[int, tuple[Item, ...]] = {}
         if rows and search.shows_requests(query):
             place = len(plan.shown) + 1
-            extras[REQUEST] = _requests(session, sorted({row[place] for row in rows}))
-        found = tuple(search.as_matches(plan.shown, rows, extras))
+            items = _requests(session, sorted({row[place] for row in rows}))
+        found: Sequence[Match] = Table(tuple(attribute.keyword for attribute in plan.shown), rows)
+        if items:
+            found = tuple(search.as_matches(plan.shown, rows, {REQUEST: items}))
         return Page(found, max(total, query.offset + len(rows) if rows else 0))
 
     def _plan(self, shape: Shape, query: Query) -> _Plan | None:

@@ -15,7 +15,7 @@ from storage.index.conditions import REQUEST, Glob, column, in_studies, where
 from storage.index.lookups import AnyRow, by_version
 from storage.index.schema import instance, request, series, study
 from storage.query import Condition, Equals, Name, OneOf, Query, matches
-from storage.records import Located, Match, Page, Value
+from storage.records import Located, Match, Page, Table, Value
 
 
 def run(connection: Connection, query: Query, glob: Glob) -> Page:
@@ -136,13 +136,19 @@ def _base(level: Level, shown: frozenset[str] | None, located: bool) -> tuple[Se
     there = tuple(a for a in ATTRIBUTES if a.level <= level and not a.sequence and a.keyword not in _SKIPPED)
     if shown is not None:
         there = tuple(a for a in there if a.keyword in shown or (a.unique and a.level >= Level.STUDY))
-    columns: list[ColumnElement[Any]] = [column(attribute).label(attribute.keyword) for attribute in there]
+    columns: list[ColumnElement[Any]] = [_shown(attribute) for attribute in there]
     columns.append(study.c.id.label("study_row"))
     if level >= Level.SERIES:
         columns.append(series.c.id.label("series_row"))
     if located:
         columns.append(_version(level).label("version"))
     return select(*columns).select_from(_source(level)), there
+
+
+def _shown(attribute: Attribute) -> ColumnElement[Any]:
+    """Its column; a study without any modality has an empty list of them, which is no value."""
+    stored = column(attribute)
+    return (func.nullif(stored, "") if attribute.keyword == "ModalitiesInStudy" else stored).label(attribute.keyword)
 
 
 def _version(level: Level) -> ColumnElement[str]:
@@ -161,12 +167,10 @@ def as_matches(
     shown: Sequence[Attribute], rows: Sequence[AnyRow], extras: Mapping[str, Mapping[int, Any]]
 ) -> Iterator[Match]:
     """Rows of `_base` as matches; what is unknown is left out. The row numbers stand behind the values."""
-    keywords = [attribute.keyword for attribute in shown]
+    table = Table(tuple(attribute.keyword for attribute in shown), rows)
     places = [(keyword, len(shown) + (keyword == REQUEST), found) for keyword, found in extras.items()]
     for row in rows:
-        values = {keyword: value for keyword, value in zip(keywords, row, strict=False) if value is not None}
-        if values.get("ModalitiesInStudy") == "":
-            del values["ModalitiesInStudy"]
+        values = table.values(row)
         for keyword, place, found in places:
             more = found.get(row[place])
             if more is not None:

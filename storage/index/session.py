@@ -69,6 +69,9 @@ class Session(Protocol):
     def rows(self, statement: Statement, params: Params) -> Sequence[AnyRow]:
         """All rows of the result."""
 
+    def tuples(self, statement: Statement, params: Params) -> Sequence[Sequence[Any]]:
+        """All rows of the result, for one who knows the columns by their places: there may be thousands."""
+
     def row(self, statement: Statement, params: Params) -> AnyRow | None:
         """The only row of the result, if there is one."""
 
@@ -87,6 +90,10 @@ class CoreSession:
         """See Session."""
         compiled = statement.compiled(self._connection.dialect, self._insert_new)
         return self._connection.exec_driver_sql(compiled.text, _tuple(compiled.arguments(params))).all()
+
+    def tuples(self, statement: Statement, params: Params) -> Sequence[Sequence[Any]]:
+        """See Session."""
+        return self.rows(statement, params)
 
     def row(self, statement: Statement, params: Params) -> AnyRow | None:
         """See Session."""
@@ -113,6 +120,13 @@ class DriverSession:
         assert compiled.row is not None
         self.cursor.execute(compiled.text, compiled.arguments(params))
         return [compiled.row(*row) for row in self.cursor.fetchall()]
+
+    def tuples(self, statement: Statement, params: Params) -> Sequence[Sequence[Any]]:
+        """See Session."""
+        compiled = statement.compiled(self._dialect, self._insert_new)
+        self.cursor.execute(compiled.text, compiled.arguments(params))
+        found: list[tuple[Any, ...]] = self.cursor.fetchall()
+        return found
 
     def row(self, statement: Statement, params: Params) -> AnyRow | None:
         """See Session."""

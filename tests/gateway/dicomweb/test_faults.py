@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import struct
 import time
@@ -14,7 +15,7 @@ import pytest
 
 from storage.errors import IndexUnavailable, ObjectStoreFull, ObjectStoreUnavailable
 from storage.objects.memory import MemoryStore
-from tests.gateway.dicomweb.service import Service, serve
+from tests.gateway.dicomweb.service import Service, parts_of, serve
 from tests.parts.datasets import ct_slice, part10_bytes, series_of
 
 SLICE = ct_slice()
@@ -203,3 +204,32 @@ def test_a_flipped_bit_is_never_served_as_good(tmp_path: Path, checked_by: str) 
         file.chmod(0o600)
         file.write_bytes(data)
         assert service.get(PATH, accept).status_code == 500
+
+
+def test_a_study_is_cut_before_what_is_damaged_in_it(service: Service) -> None:
+    """F-16: nothing of the damaged instance leaves, and no client takes what came for the whole."""
+    slices = series_of(6, "cut")
+    for ds in slices:
+        ds.Rows, ds.Columns = 512, 512
+        ds.PixelData = os.urandom(512 * 512 * 2)
+    assert service.store(*slices).status_code == 200
+    found = service.archive.locate(slices[0].StudyInstanceUID)
+    accept = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+    whole = service.get(f"/studies/{found[0].study_uid}", accept)
+    assert [data for _, data in parts_of(whole)] == [service.archive.read(one) for one in found]
+    file = service.folder / "objects" / found[4].key
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.chmod(0o600)
+    file.write_bytes(data)
+    got = bytearray()
+    with (
+        pytest.raises(httpx.RemoteProtocolError),
+        service.client.stream("GET", f"/studies/{found[0].study_uid}", headers={"Accept": accept}) as answer,
+    ):
+        assert answer.headers["content-length"] == str(len(whole.content))
+        for piece in answer.iter_raw():
+            got += piece
+    assert whole.content.startswith(bytes(got))
+    assert len(got) < whole.content.index(bytes(data[:-1]))
+    assert [damage.instance for damage in service.archive.damaged()] == [found[4]]

@@ -14,7 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from gateway.http.bodies import Known
 from gateway.http.protocol import Protocol
+from gateway.http.ranges import Representation
 from tests.gateway.dicomweb.service import Service, serve
 from tests.parts.machine import memory
 
@@ -32,20 +34,29 @@ def much(_request: Request) -> Response:
     return StreamingResponse((b"x" * (1 << 20) for _ in range(500)), media_type="text/plain")
 
 
+KNOWN = Known([b"small", *[os.urandom(1 << 20)] * 60, b"", *[b"piece"] * 2000, os.urandom(1 << 20)])
+WHOLE = b"".join(KNOWN.chunks())
+
+
+def known(_request: Request) -> Representation:
+    """Of known length: written to the connection by the thread that reads it."""
+    return Representation(KNOWN, "application/octet-stream", "etag")
+
+
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("hasty")
-    with serve(folder, protocol=Hasty, more_routes=[Route("/much", much)]) as service:
+    with serve(folder, protocol=Hasty, more_routes=[Route("/much", much), Route("/known", known)]) as service:
         yield service
 
 
 def until_closed(connection: socket.socket, seconds: float = 30) -> bytes:
     """What comes until the server closes."""
     connection.settimeout(seconds)
-    answer = b""
+    pieces = []
     while chunk := connection.recv(65536):
-        answer += chunk
-    return answer
+        pieces.append(chunk)
+    return b"".join(pieces)
 
 
 def answered(connection: HTTPConnection) -> int:
@@ -112,13 +123,14 @@ def test_a_connection_may_be_silent_between_requests(hasty: Service) -> None:
             time.sleep(1.0)
 
 
-def test_a_response_that_nobody_takes_is_given_up(hasty: Service) -> None:
+@pytest.mark.parametrize("path", ["/much", "/known"])
+def test_a_response_that_nobody_takes_is_given_up(hasty: Service, path: str) -> None:
     """S-52: the socket is gone, not only closed for writing; memory was that of a buffer."""
     before = memory(os.getpid())
     with closing(socket.socket()) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(hasty.address)
-        connection.sendall(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         connection.settimeout(20)
         with pytest.raises(OSError):  # reset
             while True:
@@ -128,12 +140,13 @@ def test_a_response_that_nobody_takes_is_given_up(hasty: Service) -> None:
     assert hasty.client.get(f"{hasty.origin}/healthz").status_code == 200
 
 
-def test_a_reader_that_is_slow_but_reads_gets_everything(hasty: Service) -> None:
+@pytest.mark.parametrize("path", ["/much", "/known"])
+def test_a_reader_that_is_slow_but_reads_gets_everything(hasty: Service, path: str) -> None:
     """S-52: progress counts, not speed."""
     with closing(socket.socket()) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         connection.connect(hasty.address)
-        connection.sendall(b"GET /much HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         got, begun = 0, time.monotonic()
         while time.monotonic() - begun < 2.5:  # several deadlines long
             got += len(connection.recv(65536))
@@ -141,6 +154,38 @@ def test_a_reader_that_is_slow_but_reads_gets_everything(hasty: Service) -> None
         assert got
         connection.settimeout(20)
         assert connection.recv(65536)
+
+
+def test_a_large_body_of_known_length_comes_whole_and_the_connection_goes_on(hasty: Service) -> None:
+    """Several on one connection, a part of one, and requests that were sent ahead."""
+    with closing(HTTPConnection(*hasty.address)) as connection:
+        for headers, status, body in (
+            ({}, 200, WHOLE),
+            ({"Range": "bytes=3-50000000"}, 206, WHOLE[3:50000001]),
+            ({}, 200, WHOLE),
+        ):
+            connection.request("GET", "/known", headers=headers)
+            answer = connection.getresponse()
+            assert (answer.status, answer.read() == body) == (status, True)
+        assert answered(connection) == 200
+    with closing(socket.create_connection(hasty.address)) as ahead:
+        ahead.sendall(b"GET /known HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + b"GET /healthz HTTP/1.0\r\n\r\n")
+        got = until_closed(ahead)
+    assert [got.count(one) for one in (WHOLE[-3000:], b"HTTP/1.1 200 OK")] == [2, 3]
+
+
+def test_others_are_served_while_many_take_large_bodies_slowly(hasty: Service) -> None:
+    """S-52: more of them than there are threads, none of which waits for a client."""
+    slow = [socket.create_connection(hasty.address) for _ in range(60)]
+    try:
+        for one in slow:
+            one.sendall(b"GET /known HTTP/1.1\r\nHost: x\r\n\r\n")
+        for _ in range(10):
+            assert hasty.client.get(f"{hasty.url}/studies").status_code in (200, 204)
+    finally:
+        for one in slow:
+            one.close()
+    assert hasty.client.get(f"{hasty.origin}/known").content == WHOLE
 
 
 @pytest.mark.parametrize("line", [b"X-Many: " + b"a" * 990 + b"\r\n", b"a" * 1000])
