@@ -209,15 +209,19 @@ def dx_chest(study: object, *, series: int = 1, size: int = 1024, **values: obje
     return change(ds, values)
 
 
-def letter(*lines: str) -> bytes:
-    """A PDF document of one A4 page with these lines of text, of letters without parentheses (ISO 32000-1 7.5)."""
+def letter(*lines: str, script: str = "") -> bytes:
+    """A PDF document of one A4 page with these lines of text, of letters without parentheses (ISO 32000-1 7.5).
+
+    `script` is JavaScript that it wants to run when it is opened.
+    """
+    opens = f" /OpenAction << /S /JavaScript /JS ({script}) >>" if script else ""
     text = "BT /F1 13 Tf 18 TL 72 760 Td " + " ".join(f"({line}) Tj T*" for line in lines) + " ET"
     font = "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"
     page = (
         "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>"
     )
     objects = [
-        "<< /Type /Catalog /Pages 2 0 R >>",
+        f"<< /Type /Catalog /Pages 2 0 R{opens} >>",
         "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
         page,
         f"<< /Length {len(text)} >>\nstream\n{text}\nendstream",

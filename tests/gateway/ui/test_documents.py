@@ -29,6 +29,7 @@ def archive(page_gateway: GatewayProcess) -> GatewayProcess:
             *ct_torso("papers", slices=2, size=64),
             pdf("papers", 2, 1, document=LETTER, SeriesDescription="Letters"),
             pdf("papers", 2, 2, document=letter("The second page."), SeriesDescription="Letters"),
+            pdf("papers", 7, document=letter("Of itself.", script="app.alert\\(1\\); this.print\\(\\)")),
             report("papers", 4, TextValue=None, ContentSequence=[finding(HOSTILE)], SeriesDescription="Findings"),
             waveform("papers", 5),
             pdf("papers", 3, document=b"<script>alert(1)</script>", MIMETypeOfEncapsulatedDocument="text/html"),
@@ -125,6 +126,8 @@ def test_a_pdf_document_is_drawn_by_the_page_where_the_browser_shows_none(
     expect(sheet).to_have_attribute("aria-label", re.compile("The second page"))
     here.page.locator(".pages").press("Escape")
     expect(here.page.locator("#list-page")).to_be_visible()
+    here.open_series("papers", 7)  # its script does not run: it would open a dialog
+    expect(sheet).to_have_attribute("aria-label", re.compile("Of itself"))
 
 
 def test_a_document_that_is_no_pdf_is_not_opened(papers: Visit) -> None:
