@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -159,16 +161,36 @@ class Who:
     limits: Rights = EVERYTHING
 
 
+MOST_KNOWN = 1000
+"""Callers whose rights are remembered."""
+
+
 class Policy:
     """Turns who somebody is into what they may do."""
 
     def __init__(self, roles: Sequence[Role]) -> None:
         self._roles = tuple(roles)
+        self._known: OrderedDict[int, tuple[Who, datetime.date, Rights]] = OrderedDict()
 
     def rights(self, who: Who, today: datetime.date | None = None) -> Rights:
         """The rights of a caller: what its roles permit (all, where no role is set up for its kind of credentials),
         cut down to its scopes and to the limits of its credentials.
+
+        They depend on nothing but `who`, the day and the roles. So those of the very same value, as doors have it for
+        as long as they remember credentials, are not worked out again on the same day.
         """
+        day = today or datetime.datetime.now(datetime.UTC).date()
+        known = self._known.get(id(who))
+        if known is not None and known[0] is who and known[1] == day:
+            return known[2]
+        found = self._rights(who, day)
+        self._known[id(who)] = who, day, found  # it holds `who`, whose id is nobody else's meanwhile
+        with suppress(KeyError):  # another thread was quicker
+            while len(self._known) > MOST_KNOWN:
+                self._known.popitem(last=False)
+        return found
+
+    def _rights(self, who: Who, today: datetime.date) -> Rights:
         granted = who.limits
         if who.scopes is not None:
             granted = granted & of_scopes(who.scopes, who.claims)

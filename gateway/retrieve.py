@@ -151,11 +151,11 @@ def _verified(archive: Archive, located: Located, chunks: Iterator[memoryview | 
 # ---------------------------------------------------------------- metadata and bulk data
 
 
-def header(archive: Archive, located: Located) -> Header:
-    """The instance's header, by one ranged read."""
+def header(archive: Archive, located: Located, sequences: frozenset[int] | None = None) -> Header:
+    """The instance's header, by one ranged read; `sequences` as `parse_header` has it."""
     with reading():
         data = archive.read(located, 0, min(located.header_size + MARGIN, located.size))
-    return parse_header(data, located.size)
+    return parse_header(data, located.size, sequences=sequences)
 
 
 def metadata(archive: Archive, located: Located, root: str, cache: Cache | None = None) -> bytes:

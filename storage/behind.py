@@ -1,12 +1,14 @@
 """Small derived files, given as soon as they are made and written afterwards.
 
 A picture takes a millisecond to make, and on a busy disk longer to write. So who asked does not wait for the file: a
-thread writes it, and until then it is given from memory. A process that ends before has lost what it can make again.
+thread writes it when nothing more has come for a moment, or when much waits, and until then it is given from memory.
+Written at once it would be in the way of the next picture. A process that ends before has lost what it can make again.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -15,8 +17,10 @@ from contextlib import suppress
 from storage.derived import Derived, theirs
 from storage.errors import StorageError
 
-MOST = 16 << 20
+MOST = 32 << 20
 """Bytes that wait to be written; beyond it, who made more writes it."""
+QUIET = 0.5
+"""Seconds without anything new after which is written what waits; also when half of `MOST` waits."""
 
 
 class Behind:
@@ -30,6 +34,8 @@ class Behind:
         self._size = 0
         self._flights: dict[str, Future[bytes]] = {}
         self._thread: threading.Thread | None = None
+        self._last = 0.0
+        self._hurry = False
         self._closed = False
 
     def get(self, key: str, make: Callable[[], bytes]) -> bytes:
@@ -77,7 +83,9 @@ class Behind:
             if not self._closed and self._size + len(data) <= self._most:
                 self._waiting[key] = data
                 self._size += len(data)
-                self._changed.notify_all()
+                self._last = time.monotonic()
+                if len(self._waiting) == 1 or self._is_much():
+                    self._changed.notify_all()
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="derived", daemon=True)
                     self._thread.start()
@@ -87,25 +95,37 @@ class Behind:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._waiting:
+                while not self._is_due():
                     if self._closed:
                         return
-                    self._changed.wait()
+                    self._changed.wait(QUIET if self._waiting else None)
                 key, data = next(iter(self._waiting.items()))
             self._write(key, data)
             with self._changed:
                 del self._waiting[key]
                 self._size -= len(data)
-                self._changed.notify_all()
+                if not self._waiting:
+                    self._changed.notify_all()
+
+    def _is_due(self) -> bool:
+        if self._hurry or self._closed or self._is_much():
+            return bool(self._waiting)
+        return bool(self._waiting) and time.monotonic() - self._last >= QUIET
+
+    def _is_much(self) -> bool:
+        return self._size > self._most // 2
 
     def _write(self, key: str, data: bytes) -> None:
         with suppress(StorageError, OSError):  # no room: it was given all the same, and can be made again
             self._derived.put(key, data)
 
     def settle(self) -> None:
-        """Wait until everything is written."""
+        """Have everything written now, and wait for it."""
         with self._changed:
+            self._hurry = True
+            self._changed.notify_all()
             self._changed.wait_for(lambda: not self._waiting)
+            self._hurry = False
 
     def close(self) -> None:
         """Write what waits, and end the thread."""

@@ -124,7 +124,18 @@ class Derived:
 
     def put(self, key: str, data: bytes) -> None:
         """Keep what was made elsewhere. Raises ObjectStoreFull, ObjectStoreUnavailable."""
-        self._write(hashlib.sha256(key.encode()).hexdigest(), lambda out: out.write(data))
+        name = hashlib.sha256(key.encode()).hexdigest()
+        part = self._create(name)
+        kept = False
+        try:
+            with part:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[part.write(rest) :]
+            kept = self._place(name, part.path, len(data))
+        finally:
+            if not kept:
+                part.path.unlink(missing_ok=True)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -150,7 +161,7 @@ class Derived:
 
     def _find(self, name: str) -> DerivedFile | None:
         try:
-            descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(f"{self._home}/{name[:2]}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -195,22 +206,26 @@ class Derived:
     def _keep(self, name: str, part: _Part) -> tuple[DerivedFile, bool]:
         """The finished file, put in its place if it fits in at all; whether it was."""
         result = DerivedFile(os.dup(part.fileno()))
-        size = max(result.length, LEAST)
+        return result, self._place(name, part.path, result.length)
+
+    def _place(self, name: str, part: Path, length: int) -> bool:
+        """Put a finished file in its place, if it fits in at all; whether it was."""
+        size = max(length, LEAST)
         if size > self.max_bytes:
-            return result, False
+            return False
         path = self._path(name)
         try:
             try:
-                part.path.replace(path)
+                part.replace(path)
             except FileNotFoundError:
                 path.parent.mkdir(exist_ok=True, mode=0o700)
-                part.path.replace(path)
+                part.replace(path)
         except FileNotFoundError:  # the folder was taken away meanwhile; what was made is good all the same
-            return result, False
+            return False
         except OSError as error:
             raise spool_error(error) from error
         self._count(size)
-        return result, True
+        return True
 
     # ------------------------------------------------------------ room
 

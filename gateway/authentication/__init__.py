@@ -32,6 +32,8 @@ MOST = 10_000
 LONGEST = 16_384
 """Longest secret in bytes; anything longer is refused unread."""
 
+_OF_THE_SETTINGS = Who("token")
+
 
 class Authentication:
     """Verifies secrets; blocking, shared by all threads. `local` is a secret for commands on this machine."""
@@ -60,7 +62,7 @@ class Authentication:
         """Who showed this secret a moment ago; None: ask `verify`. Never blocks."""
         digest = _digest(secret)
         if any(hmac.compare_digest(digest, one) for one in self._static):
-            return Who("token")
+            return _OF_THE_SETTINGS
         found = self._known.get(digest)
         return found[1] if found is not None and time.monotonic() < found[0] else None
 

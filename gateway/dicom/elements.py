@@ -73,7 +73,8 @@ class ElementReader:
     `fragments` then holds offset and length of each fragment of the top-level Pixel Data, flat and in file order, the
     Basic Offset Table first; None where Pixel Data is not encapsulated. `head` are bytes of the stream from offset 0
     on, read already. With `to_pixels` the reader looks at nothing beyond the header of the top-level Pixel Data
-    element, whose length it believes (0 when undefined).
+    element, whose length it believes (0 when undefined). Where `sequences` is given, those of the top level with other
+    tags are passed over as far as their length is known: neither their items nor their value are there.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class ElementReader:
         limits: Limits = DEFAULT,
         head: bytes = b"",
         to_pixels: bool = False,
+        sequences: frozenset[int] | None = None,
     ) -> None:
         self.fragments: array[int] | None = None
         self._stream = stream
@@ -97,6 +99,7 @@ class ElementReader:
         self._buffer = head
         self._base = 0
         self._halt = min(PIXEL_TAGS) if to_pixels else _NO_TAG
+        self._sequences = sequences
         self._undecided: list[tuple[Element, list[Element]]] = []
 
     def read(self, start: int, end: int, *, implicit: bool, little_endian: bool) -> list[Element]:
@@ -112,6 +115,7 @@ class ElementReader:
         append = elements.append
         header, implicit, keep = form.header, form.implicit, self._keep
         halt = _NO_TAG if depth else self._halt
+        wanted, passing = self._sequences or frozenset(), self._sequences is not None and not depth
         buffer, base = self._buffer, self._base
         filled = base + len(buffer)
         room = self._left
@@ -173,6 +177,12 @@ class ElementReader:
                     if tag >= halt and tag in PIXEL_TAGS:
                         append(_pixels_ahead(tag, vr, start, length, implicit))
                         break
+                    if passing and vr == "SQ" and length != UNDEFINED and tag not in wanted:
+                        at = start + length
+                        if at > end:
+                            raise NotUnderstood("a value is longer than what holds it", tag)
+                        append(Element(tag, vr, start, length))
+                        continue
                     if number and (length == UNDEFINED or vr == "SQ" or (vr == "UN" and not implicit)):
                         self._left, self._memory = room - len(elements), memory
                         element, at = self._nested(tag, vr, start, length, end, form, depth, creators)

@@ -96,18 +96,27 @@ def read_header(stream: BinaryIO, size: int, *, keep: int = KEEP, limits: Limits
     return _read(stream, head, parsed, size, keep, limits, to_pixels=False)
 
 
-def parse_header(data: bytes, size: int | None = None, *, keep: int = KEEP, limits: Limits = DEFAULT) -> Header:
+def parse_header(
+    data: bytes,
+    size: int | None = None,
+    *,
+    keep: int = KEEP,
+    limits: Limits = DEFAULT,
+    sequences: frozenset[int] | None = None,
+) -> Header:
     """The header in the first `Header.size` bytes of a file, or `MARGIN` more so that `Header.pixel` is known as well.
 
     `size` is that of the whole file, if known. Pixel Data is not looked at unless `data` is the whole file; of
     undefined length, its `length` is then what is left of the file without the last delimiter (0 without `size`).
+    `sequences` are the tags of those of the top level whose items are needed, None for all: reading the items takes
+    most of the time.
     Raises NotUnderstood, or SyntaxNotSupported.
     """
     parsed = parse_head(data)
     if parsed is None:
         raise NotUnderstood("the file ends within File Meta Information")
     whole = size is not None and len(data) >= size
-    header = _read(BytesIO(data), data, parsed, len(data), keep, limits, to_pixels=not whole)
+    header = _read(BytesIO(data), data, parsed, len(data), keep, limits, not whole, sequences)
     if size is not None and not whole and header.pixel is not None and header.pixel.encapsulated:
         header.pixel.length = max(size - header.pixel.offset - 8, 0)
     return header
@@ -121,6 +130,7 @@ def _read(
     keep: int,
     limits: Limits,
     to_pixels: bool,
+    sequences: frozenset[int] | None = None,
 ) -> Header:
     meta, offset = parsed
     transfer_syntax = syntax(meta.transfer_syntax_uid)
@@ -131,7 +141,13 @@ def _read(
         end = inflated.seek(0, 2)
     transfer_syntax = _as_written(transfer_syntax, stream, start)
     reader = ElementReader(
-        stream, keep=keep, encapsulated=transfer_syntax.encapsulated, limits=limits, head=head, to_pixels=to_pixels
+        stream,
+        keep=keep,
+        encapsulated=transfer_syntax.encapsulated,
+        limits=limits,
+        head=head,
+        to_pixels=to_pixels,
+        sequences=sequences,
     )
     try:
         elements = reader.read(

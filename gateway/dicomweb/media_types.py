@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.errors import BadRequest, NotAcceptable
 
@@ -73,7 +74,8 @@ class Offer:
         return f'multipart/related; type="{self.media_type}"{syntax}'
 
 
-def parse(header: str) -> list[MediaRange]:
+@lru_cache(512)
+def parse(header: str) -> Sequence[MediaRange]:
     """The media ranges of an Accept header; what is malformed is left out (NEG-03), in time linear in its length.
 
     Raises NotAcceptable for one that is too long to be meant.
@@ -85,7 +87,7 @@ def parse(header: str) -> list[MediaRange]:
         found = _range(pieces)
         if found is not None:
             ranges.append(found)
-    return ranges
+    return tuple(ranges)
 
 
 def parse_content_type(header: str) -> tuple[str, dict[str, str]]:
@@ -99,7 +101,7 @@ def parse_content_type(header: str) -> tuple[str, dict[str, str]]:
     return ALIASES.get(media_type, media_type), parameters
 
 
-def acceptable(header: str | None, query: str | None, *, strict: bool = False) -> list[list[MediaRange]]:
+def acceptable(header: str | None, query: str | None, *, strict: bool = False) -> list[Sequence[MediaRange]]:
     """What to try, in order: the types of the `accept` query parameter, then those of the header (NEG-04).
 
     A missing header is `*/*`, or nothing at all where `strict` (NEG-01). The parameter takes no wildcards, and each of
@@ -109,7 +111,7 @@ def acceptable(header: str | None, query: str | None, *, strict: bool = False) -
     missing = header is None or not header.strip()
     if missing and strict:
         return []
-    ranges = [MediaRange("*/*")] if missing else parse(header or "")
+    ranges: Sequence[MediaRange] = [MediaRange("*/*")] if missing else parse(header or "")
     if not query:
         return [ranges]
     asked = parse(query.replace("dicom json", "dicom+json").replace("dicom xml", "dicom+xml"))

@@ -75,7 +75,7 @@ def parameters(request: Request) -> list[tuple[str, str]]:
     return found
 
 
-def tries(request: Request, asked: Sequence[tuple[str, str]]) -> list[list[MediaRange]]:
+def tries(request: Request, asked: Sequence[tuple[str, str]]) -> list[Sequence[MediaRange]]:
     """What the client accepts, by parameter and by header, in the order to be tried."""
     headers = request.headers.getlist("accept")
     query = ",".join(value for name, value in asked if name.lower() == "accept")

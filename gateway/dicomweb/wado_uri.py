@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -205,7 +205,7 @@ def _check_together(asked: Asked) -> None:
                 raise BadRequest(name, f"{name} does not go with a presentation state")
 
 
-def _content_types(asked: Asked) -> list[MediaRange]:
+def _content_types(asked: Asked) -> Sequence[MediaRange]:
     """What `contentType` names (URI-02); none where it is not there. Raises BadRequest."""
     text = asked.get("contentType")
     if text is None:

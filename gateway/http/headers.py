@@ -1,8 +1,8 @@
-"""One header of a request, without an object for all of them: the layers that every request passes look at few."""
+"""Single headers, without an object for all of them: the layers that every request passes look at few."""
 
 from __future__ import annotations
 
-from starlette.types import Scope
+from starlette.types import Message, Scope
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -12,3 +12,15 @@ def header(scope: Scope, name: bytes) -> str | None:
             text: str = value.decode("latin-1")
             return text
     return None
+
+
+def add_vary(message: Message, *names: bytes) -> None:
+    """Say in the start of a response that it depends on these headers of the request as well."""
+    headers = list(message.get("headers", ()))
+    for place, (name, value) in enumerate(headers):
+        if name == b"vary":
+            headers[place] = name, b", ".join((value, *names))
+            break
+    else:
+        headers.append((b"vary", b", ".join(names)))
+    message["headers"] = headers

@@ -8,7 +8,7 @@ import binascii
 from base64 import b64decode
 from urllib.parse import unquote_to_bytes
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.authentication import Authentication
@@ -16,6 +16,7 @@ from gateway.caller import Caller
 from gateway.errors import TooOften, Unauthenticated
 from gateway.http import cookies
 from gateway.http.failures import Failure
+from gateway.http.headers import add_vary, header
 from gateway.http.protocol import CERTIFICATE_KEY
 from gateway.http.threads import in_thread
 from gateway.limiter import Guesses, Limiter
@@ -83,6 +84,7 @@ class Identity:
         self._public_url = public_url
         self._provided = provided
         self._guesses = Guesses(failed_sign_ins)
+        self._varies = (b"Authorization", *([b"Cookie"] if authentication.sign_in is not None else []))
         self._pace = Limiter(request_rate, max(request_rate * BURST, 1.0)) if request_rate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,9 +98,7 @@ class Identity:
 
         async def send_varying(message: Message) -> None:
             if message["type"] == "http.response.start":  # a browser's cache outlives who is logged in
-                MutableHeaders(scope=message).add_vary_header("Authorization")
-                if self._authentication.sign_in is not None:
-                    MutableHeaders(scope=message).add_vary_header("Cookie")
+                add_vary(message, *self._varies)
             await send(message)
 
         await self.app(scope, receive, send_varying)
@@ -109,7 +109,7 @@ class Identity:
         if not self._authentication.required:
             scope[CALLER_KEY] = Caller("anonymous", "web", address, request_id, EVERYTHING)
             return
-        presented = Headers(scope=scope).get("authorization", "")
+        presented = header(scope, b"authorization") or ""
         try:
             who = await self._who(scope, presented)
         except Unauthenticated as error:

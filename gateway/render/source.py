@@ -14,6 +14,9 @@ from gateway.render.profiles import load_profiles
 from storage.archive import Archive
 from storage.records import Located
 
+SEQUENCES = frozenset({0x00283000, 0x00283010, 0x00480105, 0x00620002, 0x52009229, 0x52009230})
+"""Sequences that pictures of frames depend on: Modality and VOI LUTs, optical paths, segments, functional groups."""
+
 MOST_HELD = 8
 MOST_BYTES = 4 << 20
 
@@ -48,13 +51,14 @@ _held = _Held()
 
 
 def header_of(archive: Archive, located: Located, *, profiles: bool = False) -> Header:
-    """The header, with what a reader of headers leaves out for its length: tables, overlays, and `profiles`.
+    """The header, with what a reader of headers leaves out for its length: tables, overlays, and `profiles`; but of
+    sequences only `SEQUENCES`.
 
     Those of images of many frames are held for a while, since each frame needs them: do not change them.
     """
     header = _held.get(located.digest)
     if header is None:
-        header = retrieve.header(archive, located)
+        header = retrieve.header(archive, located, SEQUENCES)
         if header.number_of_frames > 1 and header.inflated is None:  # a stream cannot be shared by threads
             _held.put(located.digest, header)
     read = reader(archive, located, header)

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.errors import Forbidden
-from gateway.policy import Limits, Policy, Role, Who, of_scopes
+from gateway.policy import MOST_KNOWN, Limits, Policy, Role, Who, of_scopes
 from gateway.rights import EVERYTHING, NOTHING, Action, Rights
 from storage.query import lies_within
 from storage.records import Value
@@ -43,6 +43,26 @@ def test_rights_of_two_roles_add_up() -> None:
     assert not sees(both, Action.DELETE, InstitutionName="North")
     assert not sees(both, Action.READ, InstitutionName="West")
     assert sees(both | EVERYTHING, Action.READ, InstitutionName="West")
+
+
+def test_rights_are_worked_out_again_on_another_day_and_for_everybody_else() -> None:
+    policy = Policy(
+        [role(subjects=["anna", "ben"], may=["read"], studies=[{"newer_than_days": 1, "PatientID": "{id}"}])]
+    )
+    anna, ben = (Who(name, subject=name, claims={"id": name}) for name in ("anna", "ben"))
+    for _ in range(2):
+        for who in (anna, ben):
+            for day in (TODAY, TODAY + datetime.timedelta(days=10)):
+                rights = policy.rights(who, day)
+                assert sees(rights, Action.READ, PatientID=who.name, StudyDate=day.strftime("%Y%m%d"))
+                assert not sees(rights, Action.READ, PatientID=who.name, StudyDate="20200101")
+                assert not sees(rights, Action.READ, PatientID="carla", StudyDate=day.strftime("%Y%m%d"))
+    assert policy.rights(anna, TODAY) is policy.rights(anna, TODAY)
+    first = policy.rights(anna, TODAY)
+    for number in range(MOST_KNOWN):
+        policy.rights(Who(f"number {number}", subject="ben"), TODAY)
+    assert policy.rights(anna, TODAY) is not first, "only so many are remembered"
+    assert policy.rights(anna, TODAY) == first
 
 
 def test_what_two_have_to_permit_is_what_both_do() -> None:

@@ -100,6 +100,20 @@ def test_real_files_read_as_pydicom_reads_them(path: Path) -> None:
     assert header.meta.transfer_syntax_uid == header.syntax.uid
     assert_located(header, data)
     assert_head_suffices(header, data)
+    assert_sequences_are_passed_over(header, data)
+
+
+def assert_sequences_are_passed_over(header: Header, data: bytes) -> None:
+    """With every second sequence asked for, all else is as it is without asking."""
+    head = data[: header.size + MARGIN]
+    whole = parse_header(head, len(data), keep=1 << 30)
+    wanted = frozenset([element.tag for element in whole.elements if element.items is not None][::2])
+    lean = parse_header(head, len(data), keep=1 << 30, sequences=wanted)
+    assert [one.tag for one in lean.elements] == [one.tag for one in whole.elements]
+    for one, other in zip(lean.elements, whole.elements, strict=True):
+        passed = one.vr == "SQ" and one.items is None
+        assert (one.offset, one.length) == (other.offset, other.length)
+        assert (passed and one.tag not in wanted and not lean.sequence(one.tag)) or one == other
 
 
 def compare(ds: Dataset, elements: list[Element]) -> int:
