@@ -6,7 +6,7 @@ Used by every store and by the rebuild, so both come to the same rows.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from xxhash import xxh3_128
@@ -17,6 +17,7 @@ from gateway.dicom.uids import is_uid
 from gateway.errors import NotUnderstood
 from storage.attributes import ATTRIBUTES, SEQUENCES, Attribute
 from storage.records import InstanceRecord, Value
+from storage.seal import seal
 
 IDENTITY = {
     0x00080016: "SOP Class UID",
@@ -40,7 +41,8 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """SHA-256 in hex: of the whole Part 10 file, and of the data set without group 0002; and the file's XXH3-128."""
+    """SHA-256 in hex: of the whole Part 10 file, plain or as its seal, and of the data set without group 0002; and the
+    file's XXH3-128."""
 
     file: str
     dataset: str
@@ -48,25 +50,35 @@ class Digests:
 
 
 class Digester:
-    """Works them out while the file goes by."""
+    """Works them out while the file goes by; where the file is to be `sealed`, without digesting it twice."""
 
-    def __init__(self) -> None:
-        self._file, self._dataset, self._checksum = hashlib.sha256(), hashlib.sha256(), xxh3_128()
+    def __init__(self, *, sealed: bool) -> None:
+        self._file = None if sealed else hashlib.sha256()
+        self._dataset, self._checksum = hashlib.sha256(), xxh3_128()
+        self._head = b""
 
     def head(self, data: bytes) -> None:
         """What comes before the data set."""
-        self._file.update(data)
+        self._head = data
+        if self._file is not None:
+            self._file.update(data)
         self._checksum.update(data)
 
     def dataset(self, data: bytes | bytearray | memoryview) -> None:
         """More bytes of the data set."""
-        self._file.update(data)
+        if self._file is not None:
+            self._file.update(data)
         self._dataset.update(data)
         self._checksum.update(data)
 
     def digests(self) -> Digests:
         """Of all that went by."""
-        return Digests(self._file.hexdigest(), self._dataset.hexdigest(), self._checksum.hexdigest())
+        file = self.seal() if self._file is None else self._file.hexdigest()
+        return Digests(file, self._dataset.hexdigest(), self._checksum.hexdigest())
+
+    def seal(self) -> str:
+        """The seal of the file."""
+        return seal(self._head, self._dataset.digest())
 
 
 def identity(header: Header) -> Identity:
@@ -117,19 +129,28 @@ def describe(
     )
 
 
-def read_and_describe(stream: BinaryIO, size: int, *, version: str, key: str) -> InstanceRecord:
-    """As `describe`, reading the header and the digests first: for objects that were stored before."""
+def read_and_describe(
+    stream: BinaryIO, size: int, *, version: str, key: str, sealed: bool = False, kept: str = ""
+) -> InstanceRecord:
+    """As `describe`, reading the header and the digests first: for objects that were stored before.
+
+    `kept` is the digest of the file that was kept with it, in whichever form; without one, `sealed` says which it is.
+    """
     header = read_header(stream, size)
-    return describe(stream, size, header, _digest(stream, header.dataset_offset), version=version, key=key)
+    digests = _digest(stream, header.dataset_offset, sealed=sealed, kept=kept)
+    return describe(stream, size, header, digests, version=version, key=key)
 
 
-def _digest(stream: BinaryIO, dataset_offset: int) -> Digests:
-    digester = Digester()
+def _digest(stream: BinaryIO, dataset_offset: int, *, sealed: bool, kept: str) -> Digests:
+    digester = Digester(sealed=False)
     stream.seek(0)
     digester.head(stream.read(dataset_offset))
     while chunk := stream.read(1 << 20):
         digester.dataset(chunk)
-    return digester.digests()
+    digests = digester.digests()
+    if kept == digester.seal() or (sealed and kept != digests.file):
+        return replace(digests, file=digester.seal())
+    return digests
 
 
 def _value(source: Header | ItemView, attribute: Attribute) -> Value | None:

@@ -109,9 +109,16 @@ def adopt(archive: Archive, versions: list[ObjectInfo], tombs: dict[str, str], *
 def _records(archive: Archive, versions: list[ObjectInfo], report: Report) -> Iterator[InstanceRecord]:
     for info in versions:
         try:
-            with open_reader(archive, info) as stream:
-                record = read_and_describe(stream, info.size, version=version_of(info.key), key=info.key)
             kept = archive.objects.digests(info.key)
+            with open_reader(archive, info) as stream:
+                record = read_and_describe(
+                    stream,
+                    info.size,
+                    version=version_of(info.key),
+                    key=info.key,
+                    sealed=archive.seals,
+                    kept=kept[0] if kept is not None else "",
+                )
         except ObjectStoreUnavailable:
             raise
         except (GatewayError, ObjectStoreError):

@@ -53,7 +53,8 @@ def _readmit(archive: Archive, arrival: Arrival) -> bool:
         with arrival.path.open("rb") as stream:
             sop_uid = identity(read_header(stream, arrival.size)).sop_uid
             stream.seek(0)
-            record = read_and_describe(stream, arrival.size, version=version, key=archive.key(sop_uid, version))
+            key = archive.key(sop_uid, version)
+            record = read_and_describe(stream, arrival.size, version=version, key=key, kept=arrival.digest)
         if record.digest == arrival.digest:
             archive.readmit(record, arrival)
             return True

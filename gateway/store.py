@@ -74,7 +74,7 @@ class Incoming:
         self._max_bytes = max_bytes
         self._head: bytearray | None = bytearray()
         self._enough = 512
-        self._digester = Digester()
+        self._digester = Digester(sealed=archive.seals)
         self.meta: FileMeta | None = None
         self.source_aet = ""
         self.size = 0
@@ -131,7 +131,7 @@ class Incoming:
         old_path, old = self.path, self._file
         self.version, self.path, self._file = self._archive.spool.begin()
         try:
-            self._digester = Digester()
+            self._digester = Digester(sealed=self._archive.seals)
             self.size = 0
             self.begin(meta, self.source_aet)
             write_dataset(self)

@@ -39,6 +39,7 @@ from storage.errors import (
     ObjectExists,
     ObjectMissing,
     ObjectStoreBroken,
+    ObjectStoreUnavailable,
     StorageError,
 )
 from storage.highwater import HighWater
@@ -46,6 +47,7 @@ from storage.index import Added, Garbage, Index
 from storage.objects import Arrival, Entrance, ObjectInfo, ObjectStore
 from storage.query import Query, Within
 from storage.records import Change, Damage, InstanceRecord, Located, Page
+from storage.seal import Sealer
 from storage.settling import Settler
 from storage.spool import Spool
 from storage.versions import OBJECTS, instance_of, new_version, object_key, version_of, version_time
@@ -148,12 +150,18 @@ class Archive:
         waits = self._settler is not None and not self._settler.behind
         if waits and self._entrance is not None and self._entrance.keep(record.key, source, digests):
             return True
-        self.objects.put(record.key, source, sha256=record.digest, metadata=digests)
+        sha256 = _plain(source) if self.seals else record.digest  # should it have to be copied
+        self.objects.put(record.key, source, sha256=sha256, metadata=digests)
         return False
 
     def _settle_soon(self, record: InstanceRecord) -> None:
         if self._settler is not None:
             self._settler.add(record.version, record.key)
+
+    @property
+    def seals(self) -> bool:
+        """Whether the digest of an object is its seal: where nobody else has to check it."""
+        return self._settler is not None
 
     @property
     def _entrance(self) -> Entrance | None:
@@ -321,18 +329,21 @@ class Archive:
         try:
             if not deep:
                 return None if self.objects.size(located.key) == located.size else SIZE
-            digest, size = hashlib.sha256(), 0
-            with self.objects.stream(located.key) as chunks:
-                for chunk in chunks:
-                    digest.update(chunk)
-                    size += len(chunk)
+            for form in (Sealer, hashlib.sha256) if self.seals else (hashlib.sha256, Sealer):
+                digest, size = form(), 0
+                with self.objects.stream(located.key) as chunks:
+                    for chunk in chunks:
+                        digest.update(chunk)
+                        size += len(chunk)
+                if size != located.size:
+                    return SIZE
+                if digest.hexdigest() == located.digest:
+                    return None
         except ObjectMissing:
             return MISSING
         except ObjectDamaged:
             return SIZE
-        if size != located.size:
-            return SIZE
-        return None if digest.hexdigest() == located.digest else DIGEST
+        return DIGEST
 
     def report(self, located: Located, reason: str) -> None:
         """Note that a live instance's object is not what was stored. Never raises: its caller has worse to tell."""
@@ -505,6 +516,14 @@ class Archive:
         self.behind.close()
         self.index.close()
         self.objects.close()
+
+
+def _plain(source: Path) -> str:
+    try:
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ObjectStoreUnavailable(f"the file to be stored cannot be read: {error.strerror}") from error
 
 
 def _tomb_version(key: str) -> str:

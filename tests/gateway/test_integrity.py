@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from gateway.reconcile import reconcile
 from gateway.retrieve import part10, stored_frame
 from storage.archive import Archive
 from storage.errors import ObjectDamaged
+from storage.index.sqlite import driver
 from storage.reader import open_reader
 from storage.records import Located
 from storage.versions import new_version
@@ -216,6 +219,24 @@ def without_checksums(found: dict[str, Any]) -> dict[str, Any]:
     """Rows but for what a rebuild cannot know of bytes that are not there any more."""
     left = [[column for column in row if column[0] != "checksum"] for row in found["instance"]]
     return {**found, "instance": sorted(left, key=str)}
+
+
+def test_what_has_the_digest_of_its_file_is_held_against_that(archive: Archive) -> None:
+    """F-16: as all had that were stored before there were seals; a rebuild keeps it."""
+    put(archive, ct_slice(number=1))
+    located = found(archive)
+    digest = hashlib.sha256(archive.read(located)).hexdigest()
+    assert digest != located.digest
+    with closing(driver().connect(archive.spool.folder.parent / "index.db")) as connection:
+        connection.execute("UPDATE instance SET digest = ?", [digest])
+        connection.commit()
+    os.setxattr(file_of(archive, located), "user.gantry", bytes.fromhex(digest + located.dataset_digest))
+    assert archive.examine(found(archive)) is None
+    before = rows(archive)
+    rebuild(archive)
+    assert rows(archive) == before
+    flip(file_of(archive, located), located.size - 1)
+    assert archive.examine(found(archive)) == "digest"
 
 
 def test_a_rebuild_does_not_launder_damage(filled: Archive) -> None:
