@@ -163,7 +163,7 @@ def _multiline(drawing: _Drawing, points: list[Point]) -> None:
         drawing.add(first, second)
 
 
-def _split(drawing: _Drawing, ends: list[Point], middle: Point, gap: float) -> list[tuple[Point, Point]]:
+def _split(ends: list[Point], middle: Point, gap: float) -> list[tuple[Point, Point]]:
     """The parts of a line that a circular gap around `middle` leaves."""
     parts = [(middle, end) for end in ends]
     if gap <= 0:
@@ -177,7 +177,7 @@ def _infinite(drawing: _Drawing, points: list[Point]) -> list[tuple[Point, Point
     # The pivot may lie beside the line: what counts is the place on the line that is nearest to it.
     offset = (middle[0] - points[0][0]) * along[0] + (middle[1] - points[0][1]) * along[1]
     nearest = (points[0][0] + along[0] * offset, points[0][1] + along[1] * offset)
-    halves = _split(drawing, drawing.to_the_edges(nearest, along), nearest, drawing.length(_GAP))
+    halves = _split(drawing.to_the_edges(nearest, along), nearest, drawing.length(_GAP))
     for half in halves:
         drawing.add(*half)
     return halves
@@ -243,7 +243,7 @@ def _crosshair(drawing: _Drawing, points: list[Point]) -> None:
             ends = [
                 (middle[0] + along[0] * part, middle[1] + along[1] * part) for part in (-diameter / 2, diameter / 2)
             ]
-        for half in _split(drawing, ends, middle, drawing.length(_GAP)):
+        for half in _split(ends, middle, drawing.length(_GAP)):
             drawing.add(*half)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,22 +117,16 @@ def subtracted(chain: Chain, stored: NDArray[Any], mask: Mask, decode: Decode) -
     Raises NotRenderable for a mask frame that the image does not have, or that is of another size.
     """
 
-    def average(numbers: Sequence[int], first: NDArray[Any] | None = None) -> Values:
-        total = numpy.zeros(stored.shape, numpy.float64)
-        count = 0
-        for number in numbers:
-            pixels = first if first is not None and count == 0 else _decoded(decode, number, stored.shape)
-            total += chain.modality.apply(pixels)
-            count += 1
-        return total / count
+    def average(frames: Iterable[NDArray[Any]]) -> Values:
+        applied = [chain.modality.apply(pixels).astype(numpy.float64) for pixels in frames]
+        return numpy.asarray(sum(applied) / len(applied))
 
-    taken = average(mask.frames)
+    taken = average(_decoded(decode, number, stored.shape) for number in mask.frames)
     moved = taken
     for region in mask.regions:
         here = shifted(taken, region.down, region.left)
         moved = here if not region.vertices else numpy.where(_inside(region.vertices, taken.shape), here, moved)
-    # Past the last frame there is nothing to be averaged.
-    contrast = average(_present(decode, mask.contrast), stored)
+    contrast = average(_contrast(decode, mask.contrast, stored))
     left = contrast - moved
     spread = chain.high - chain.low
     after = replace(chain, modality=Modality(), low=-spread, high=spread)
@@ -149,15 +143,14 @@ def _decoded(decode: Decode, number: int, shape: tuple[int, ...]) -> NDArray[Any
     return pixels
 
 
-def _present(decode: Decode, numbers: Sequence[int]) -> list[int]:
-    found = [numbers[0]]
+def _contrast(decode: Decode, numbers: Sequence[int], first: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """The frame that is shown, and those after it that are averaged with it; past the last there is nothing."""
+    yield first
     for number in numbers[1:]:
         try:
-            decode(number)
+            yield decode(number)
         except NotFound:
-            break
-        found.append(number)
-    return found
+            return
 
 
 def shifted(values: Values, down: float, left: float) -> Values:
