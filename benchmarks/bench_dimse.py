@@ -99,15 +99,13 @@ ROWS = (
 
 
 BOUNDS = """What bounds C-STORE: one sync of the bytes, as Orthanc has it, and the processor. Within the process,
-without sockets and other threads, a slice takes 1.7 ms of it at least: SHA-256 of file and of data set 0.6, from
-memory to the file 0.2, reading and describing the header 0.3, the index 0.3 (24 writes to its log), syncing 0.2,
-naming files 0.15. Sockets, PDUs and the audit add 0.4; settling names and rows later adds 0.03; metadata made ahead
-0.4, once nobody is served. A receiver in Python, of plain sockets and with one sync, that checks, indexes and digests
-nothing, takes 0.65. Threads of several associations wait for the one interpreter, which costs more the busier the
-machine is: `--workers 2` has two.
-
-What bounded C-GET and C-MOVE in this table: each object's SHA-256 was compared before its last byte left (0.3 of 0.7
-ms), which neither of the others does. By now a checksum is compared, for 0.01 ms.
+without sockets and other threads, a slice takes 1.6 ms of it at least: SHA-256 of the data set 0.3, from memory to
+the file 0.2, reading and describing the header 0.3, the index 0.35 (24 writes to its log), syncing 0.2, naming files
+0.15. Sockets, PDUs and the audit add 0.4; settling names and rows later 0.05. Metadata are made ahead for 0.4, once
+nobody is served. A receiver in Python, of plain sockets and with one sync, that checks, indexes and digests nothing,
+takes 0.65. Where other work keeps the machine busy
+all that takes up to twice as much. Threads of several
+associations wait for the one interpreter besides, which costs a millisecond and more of each slice.
 """
 """Taken with a profiler and by a run of each part alone, on the machine of the table in docs/performance.md."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +15,7 @@ from alembic.config import Config
 from sqlalchemy import NullPool, create_engine
 
 from storage.index.migrate import FOLDER as FOLDER_OF_STEPS
+from storage.index.sqlite import driver
 from tests.end_to_end.doors import Doors
 from tests.faults.conftest import FOLDER, RGW, SEAWEEDFS, Yard
 from tests.parts import ledger as books
@@ -277,7 +277,7 @@ def test_a_migration_of_a_filled_index_that_was_cut_short_is_done_by_the_next_st
     index.parent.mkdir(parents=True)
     upgrade_to(index, "0001")
     for point in ("M1", "M2", "M3"):
-        with closing(sqlite3.connect(index)) as connection:
+        with closing(driver().connect(index)) as connection:
             (schema,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
             if schema == "0001":
                 needed = required(connection, "study")
@@ -286,11 +286,11 @@ def test_a_migration_of_a_filled_index_that_was_cut_short_is_done_by_the_next_st
                 connection.execute(f"INSERT INTO study ({', '.join(needed)}) VALUES ({marks})", ["7"] * len(needed))
                 connection.commit()
         assert yard.deed("migrate", place["index"], crash=point)[0] in (KILLED, 0)
-        with closing(sqlite3.connect(index)) as connection:
+        with closing(driver().connect(index)) as connection:
             assert connection.execute("SELECT study_instance_uid FROM study").fetchall() == [("7",)]
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert yard.deed("migrate", place["index"])[0] == 0
-    with closing(sqlite3.connect(index)) as connection:
+    with closing(driver().connect(index)) as connection:
         assert connection.execute("SELECT study_instance_uid FROM study").fetchall() == [("7",)]
         assert connection.execute("SELECT version_num FROM alembic_version").fetchone() != ("0001",)
 
@@ -306,7 +306,7 @@ def upgrade_to(index: Path, revision: str) -> None:
     engine.dispose()
 
 
-def required(connection: sqlite3.Connection, table: str) -> list[str]:
+def required(connection: Any, table: str) -> list[str]:
     """Columns that have to have a value."""
     facts = connection.execute(f"PRAGMA table_info({table})").fetchall()
     return [name for _, name, _, not_null, default, key in facts if (not_null and default is None) or key]
