@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from statistics import median, quantiles
+from typing import Any
 
 import httpx
 import pytest
