@@ -206,8 +206,9 @@ def test_a_flipped_bit_is_never_served_as_good(tmp_path: Path, checked_by: str) 
         assert service.get(PATH, accept).status_code == 500
 
 
-def test_a_study_is_cut_before_what_is_damaged_in_it(service: Service) -> None:
-    """F-16: nothing of the damaged instance leaves, and no client takes what came for the whole."""
+@pytest.mark.parametrize("harm", ["flipped", "shorter", "longer", "gone"])
+def test_a_study_is_cut_before_what_is_damaged_in_it(service: Service, harm: str) -> None:
+    """F-16, F-17, F-18: nothing of the damaged instance leaves, and no client takes what came for the whole."""
     slices = series_of(6, "cut")
     for ds in slices:
         ds.Rows, ds.Columns = 512, 512
@@ -219,9 +220,12 @@ def test_a_study_is_cut_before_what_is_damaged_in_it(service: Service) -> None:
     assert [data for _, data in parts_of(whole)] == [service.archive.read(one) for one in found]
     file = service.folder / "objects" / found[4].key
     data = bytearray(file.read_bytes())
-    data[-1] ^= 1
+    start = whole.content.index(bytes(data[:-1]))
+    data[-1] ^= harm == "flipped"
     file.chmod(0o600)
-    file.write_bytes(data)
+    file.write_bytes(data + b"x" if harm == "longer" else data[:-1] if harm == "shorter" else data)
+    if harm == "gone":
+        file.unlink()
     got = bytearray()
     with (
         pytest.raises(httpx.RemoteProtocolError),
@@ -231,5 +235,6 @@ def test_a_study_is_cut_before_what_is_damaged_in_it(service: Service) -> None:
         for piece in answer.iter_raw():
             got += piece
     assert whole.content.startswith(bytes(got))
-    assert len(got) < whole.content.index(bytes(data[:-1]))
-    assert [damage.instance for damage in service.archive.damaged()] == [found[4]]
+    assert len(got) <= start
+    told = [(one.instance, one.reason) for one in service.archive.damaged()]
+    assert told == [(found[4], "missing" if harm == "gone" else "digest")]
