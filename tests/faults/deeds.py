@@ -28,6 +28,7 @@ from storage.errors import StorageError
 from tests.parts import shim
 from tests.parts.ledger import make_piece, sweep
 from tests.parts.received import received
+from tests.parts.torture import patience
 
 MOST = 1 << 20
 CALLER = Caller("deeds", "tests")
@@ -178,13 +179,25 @@ def suffer(place: dict[str, Any], call: str, error: str, first: int, step: int, 
 
 
 def meet(folder: Path, name: str, others: int) -> None:
-    """Wait until as many processes have come to the same place; when one is missing for long, it is dead."""
+    """Wait until as many processes have come to the same place, less those that have died."""
     (folder / f"{name}.{os.getpid()}").touch()
-    end = time.monotonic() + (0.0 if (folder / "dead").exists() else 5.0)
-    while len(list(folder.glob(f"{name}.*"))) < others and time.monotonic() < end:
+    end = time.monotonic() + 60.0 * patience()
+    while time.monotonic() < end:
+        came = {path.suffix for path in folder.glob(f"{name}.*")}
+        known = {path.suffix for path in folder.iterdir()}
+        missing = others - len(came)
+        if missing <= sum(is_dead(int(suffix[1:])) for suffix in known - came):
+            return
         time.sleep(0.002)
-    if time.monotonic() >= end:
-        (folder / "dead").touch()
+    raise AssertionError(f"some never came to {name}")
+
+
+def is_dead(process: int) -> bool:
+    """Has it ended, even where nobody has asked for its status yet?"""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def race(

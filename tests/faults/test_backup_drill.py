@@ -129,9 +129,10 @@ def test_an_index_of_yesterday_is_brought_up_to_date(
     assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
     assert ready.json()["checks"]["history"] == {"status": "failing", "reason": "index_behind"}
     until(lambda: "gantry_index_behind 1.0" in httpx.get(f"{early.http_url}/metrics", timeout=20).text)
-    said = gantry("doctor", *arguments, environment=environment)
-    assert said.returncode == 1
-    assert "`gantry index reconcile`" in said.stdout + said.stderr
+    if not yard.settings:
+        said = gantry("doctor", *arguments)
+        assert said.returncode == 1
+        assert "`gantry index reconcile`" in said.stdout + said.stderr
     send(ledger, early, [make_piece("drill early", number) for number in range(2)])
     quiet(early)
     assert early.stop() == 0

@@ -41,7 +41,7 @@ def site(yard: Yard) -> Iterator[Site]:
         if made is None:
             pytest.skip("this machine lets us make no networks")
         names: dict[str, str] = {}
-        environment = {**yard.settings, "GANTRY_PATIENCE": PATIENCE if is_large() else "2"}
+        environment = {**yard.settings, "GANTRY_PATIENCE": PATIENCE if is_large() else "1"}
         for name, variable in (("objects", "GANTRY_S3_ENDPOINT"), ("index", "GANTRY_INDEX")):
             names[name], address = made.plug()
             listener = made.in_servers(lambda: socket.create_server((address, 0)))  # noqa: B023

@@ -29,7 +29,7 @@ from tests.parts.postgres import Postgres
 from tests.parts.torture import is_large, record, size
 
 OUT_OF_RESOURCES = 0xA700
-PATIENCE = "10" if is_large() else "3"
+PATIENCE = "10" if is_large() else "2"
 
 
 @dataclass

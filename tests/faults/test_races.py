@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import time
 from collections import Counter, defaultdict
 from contextlib import closing
@@ -15,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from storage.index.sqlite import driver
 from storage.records import Located
 from tests.end_to_end.doors import Doors, resource
 from tests.faults.conftest import FOLDER, RGW, SEAWEEDFS, Yard
@@ -279,8 +279,8 @@ def inconsistencies(yard: Yard) -> list[tuple[object, ...]]:
     """Rows that contradict each other."""
     url = yard.place()["index"]
     if url.startswith("sqlite"):
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
-            return connection.execute(COUNTS).fetchall()
+        with closing(driver().connect(url.removeprefix("sqlite:///"))) as connection:
+            return list(connection.execute(COUNTS))
     with psycopg.connect(url) as database:
         return database.execute(COUNTS).fetchall()
 
