@@ -68,9 +68,10 @@ END $count$""",
     _trigger("UPDATE", "OLD TABLE AS before NEW TABLE AS after"),
 )
 
-_PLUS = f"""INSERT INTO total AS t (slot, modalities, studies, series, instances)
+# no alias: versions of SQLite that tools for backups have could not read the schema
+_PLUS = f"""INSERT INTO total (slot, modalities, studies, series, instances)
  VALUES (0, NEW.modalities_in_study, 1, NEW.number_of_study_related_series, NEW.number_of_study_related_instances)
- {_ADD};"""
+ {_ADD.replace("= t.", "= total.")};"""
 _MINUS = """UPDATE total SET studies = studies - 1, series = series - OLD.number_of_study_related_series,
  instances = instances - OLD.number_of_study_related_instances
  WHERE slot = 0 AND modalities = OLD.modalities_in_study;"""
