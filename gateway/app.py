@@ -39,6 +39,7 @@ from gateway.http import (
     authorities,
     changes,
     credentials,
+    deleted,
     documentation,
     health,
     integrity,
@@ -69,7 +70,7 @@ log = get_logger("app")
 
 OWN = (
     *(queue.SERVICE, changes.SERVICE, credentials.SERVICE, audit.SERVICE, session.SERVICE, integrity.SERVICE),
-    *(authorities.SERVICE, health.SERVICE),
+    *(authorities.SERVICE, deleted.SERVICE, health.SERVICE),
 )
 """Services besides those of DICOMweb."""
 
@@ -326,6 +327,7 @@ class Gateway:
             *uri_routes(self._archive, self._settings),
             *queue.routes(self._archive, self._settings),
             *integrity.routes(self._archive),
+            *deleted.routes(self._archive),
             *changes.routes(self._archive),
             *credentials.routes(self._archive, self._settings, self._authentication),
             *audit.routes(self._archive, self._audit),

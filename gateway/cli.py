@@ -23,6 +23,7 @@ from gateway.commands import settings_from as _load
 from gateway.commands.access import token_app, user_app
 from gateway.commands.audit import audit_app
 from gateway.commands.index import index_app
+from gateway.commands.undelete import undelete
 from gateway.commands.viewer import viewer_app
 from gateway.version import gantry_version
 from storage.errors import IndexBusy
@@ -41,6 +42,7 @@ app.add_typer(user_app, name="user")
 queue_app = typer.Typer(help="Look at the tasks that wait: forwarding, reports, notifications.", no_args_is_help=True)
 app.add_typer(queue_app, name="queue")
 app.add_typer(viewer_app, name="viewer")
+app.command("undelete")(undelete)
 
 
 def main() -> None:

@@ -144,19 +144,29 @@ CONFIGURATION = """// Written by `gantry viewer install`: the gateway that serve
   const token = () => sessionStorage.getItem("gantry.token");
   const ours = (url) => new URL(url, location.href).href.startsWith(root);
 
+  // Who is not known yet signs in at the page, and comes back.
+  let leaving = false;
+  const refused = (status, url) => {
+    if (status !== 401 || leaving || !ours(url)) return;
+    leaving = true;
+    sessionStorage.setItem("gantry.viewer", location.href);
+    location.assign(home);
+  };
+
   // The token that the page at / asked for goes with each request to the gateway, and with no other.
   const { fetch } = window;
   window.fetch = (what, how = {}) => {
     const url = what instanceof Request ? what.url : String(what);
-    if (!token() || !ours(url)) return fetch(what, how);
     const headers = new Headers(how.headers ?? (what instanceof Request ? what.headers : undefined));
-    headers.set("Authorization", `Bearer ${token()}`);
-    return fetch(what, { ...how, headers });
+    if (token() && ours(url)) headers.set("Authorization", `Bearer ${token()}`);
+    const asked = token() && ours(url) ? fetch(what, { ...how, headers }) : fetch(what, how);
+    return asked.then((answer) => (refused(answer.status, url), answer));
   };
   const { open } = XMLHttpRequest.prototype;
   XMLHttpRequest.prototype.open = function (method, url, ...more) {
     open.call(this, method, url, ...(more.length ? more : [true]));
     if (token() && ours(url)) this.setRequestHeader("Authorization", `Bearer ${token()}`);
+    this.addEventListener("load", () => refused(this.status, url));
   };
 
   window.config = {

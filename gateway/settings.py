@@ -214,6 +214,12 @@ class Settings(BaseSettings):
         "refuse", description="What to do with other bytes under a known SOP Instance UID."
     )
     delete_delay: float = Field(259_200.0, ge=0, description="Seconds that the bytes of deleted instances are kept.")
+    delete_rate: int = Field(
+        1000,
+        ge=0,
+        le=1_000_000,
+        description="DELETE requests an hour of each caller who is known, then 429; 0: any number.",
+    )
     scrub_days: float = Field(
         30.0, ge=0, description="Days in which every stored object is read again and its digest compared; 0: never."
     )

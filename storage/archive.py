@@ -46,7 +46,7 @@ from storage.highwater import HighWater
 from storage.index import Added, Garbage, Index
 from storage.objects import Arrival, Entrance, ObjectInfo, ObjectStore
 from storage.query import Query, Within
-from storage.records import Change, Damage, InstanceRecord, Located, Page
+from storage.records import Change, Damage, Deleted, InstanceRecord, Located, Page
 from storage.seal import Sealer
 from storage.settling import Settler
 from storage.spool import Spool
@@ -99,16 +99,18 @@ class Archive:
 
     # ------------------------------------------------------------ store
 
-    def add(self, record: InstanceRecord, source: Path) -> Added:
+    def add(self, record: InstanceRecord, source: Path, *, replace: bool | None = None) -> Added:
         """Keep the Part 10 file `source`, described by `record`; returns once both object and row are durable.
 
-        Raises DuplicateConflict, ObjectStoreError, IndexStoreError; then nothing became visible.
+        `replace`, where it is given, decides instead of the archive's own. Raises DuplicateConflict, ObjectStoreError,
+        IndexStoreError; then nothing became visible.
         """
-        predecessor = self._predecessor(record)
+        replace = self._replace if replace is None else replace
+        predecessor = self._predecessor(record, replace)
         if predecessor is Added.DUPLICATE:
             return Added.DUPLICATE
         self.index.check_writable()  # else each attempt would leave an orphan
-        return self._keep(record, source, predecessor, version_time(record.version) + self._lease)
+        return self._keep(record, source, predecessor, version_time(record.version) + self._lease, replace)
 
     def _keep(
         self,
@@ -116,6 +118,7 @@ class Archive:
         source: Path,
         predecessor: Literal[Added.DUPLICATE] | tuple[Located | None, str],
         until: float | None,
+        replace: bool,
     ) -> Added:
         """Object, then row; see `add`."""
         try:
@@ -129,11 +132,12 @@ class Archive:
                 if predecessor is Added.DUPLICATE:
                     self._drop(record.key)
                     return Added.DUPLICATE
-                if (added := self._enter(record, *predecessor, until=until, later=later)) is not Added.OUTDATED:
+                added = self._enter(record, *predecessor, replace=replace, until=until, later=later)
+                if added is not Added.OUTDATED:
                     if later:
                         self._settle_soon(record)
                     return added
-                predecessor = self._predecessor(record)
+                predecessor = self._predecessor(record, replace)
         except DuplicateConflict:
             # refused for certain, so nothing names this key; should this fail, the sweep finds it
             self._drop(record.key)
@@ -205,13 +209,15 @@ class Archive:
 
     def readmit(self, record: InstanceRecord, arrival: Arrival) -> Added:
         """Store an instance that had arrived before a crash. Raises as `add`."""
-        predecessor = self._predecessor(record)
+        predecessor = self._predecessor(record, self._replace)
         if predecessor is Added.DUPLICATE:
             self._drop(record.key)
             return Added.DUPLICATE
-        return self._keep(record, arrival.path, predecessor, None)
+        return self._keep(record, arrival.path, predecessor, None, self._replace)
 
-    def _predecessor(self, record: InstanceRecord) -> Literal[Added.DUPLICATE] | tuple[Located | None, str]:
+    def _predecessor(
+        self, record: InstanceRecord, replace: bool
+    ) -> Literal[Added.DUPLICATE] | tuple[Located | None, str]:
         """Whom the record would replace, and the same as a version where that is a repair. Raises DuplicateConflict."""
         live = self.index.find(record.sop_uid)
         if live is None:
@@ -223,13 +229,20 @@ class Archive:
                 return Added.DUPLICATE
             self.report(live, reason)
             return live, live.version
-        if not (self._replace and _same_place(live, record)):
+        if not (replace and _same_place(live, record)):
             reason = "different_bytes" if _same_place(live, record) else "uid_reuse_across_study"
             raise DuplicateConflict(record.sop_uid, reason)
         return live, ""
 
     def _enter(
-        self, record: InstanceRecord, live: Located | None, repairs: str, *, until: float | None, later: bool
+        self,
+        record: InstanceRecord,
+        live: Located | None,
+        repairs: str,
+        *,
+        replace: bool,
+        until: float | None,
+        later: bool,
     ) -> Added:
         """Let the index name the record's object, in place of that of `live`. Raises DuplicateConflict."""
         instead = live.version if live else ""
@@ -237,7 +250,7 @@ class Archive:
         try:
             added = self.index.add(
                 record,
-                replace=self._replace,
+                replace=replace,
                 repairs=repairs,
                 tomb=tomb,
                 until=until,
@@ -283,6 +296,12 @@ class Archive:
     def was_deleted(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> bool:
         """Whether something below was deleted, as far as the change feed goes back."""
         return self.index.was_deleted(study_uid, series_uid, sop_uid)
+
+    def deleted(
+        self, since: float = 0.0, study_uid: str | None = None, before: int | None = None, limit: int = 1000
+    ) -> list[Deleted]:
+        """Deleted instances whose objects are still there, the last deleted first; see `Index.deleted`."""
+        return self.index.deleted(since, study_uid, before, limit)
 
     def search(self, query: Query) -> Page:
         """Answer one query."""

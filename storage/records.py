@@ -154,6 +154,19 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Deleted:
+    """An instance that was deleted and whose object is still there: `sequence` is that of the change feed's entry."""
+
+    sequence: int
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    version: str
+    key: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One entry of the change feed: `sequence` grows by commit order.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from gateway import retrieve
 from gateway.dicom.decoding import decode_here
 from gateway.errors import NotRenderable
+from gateway.render import plugins
 from gateway.render.encode import FORMATS
 from gateway.render.kept import VERSION, keep
 from gateway.render.others import in_scale
@@ -34,6 +35,8 @@ __all__ = [
     "render",
     "thumbnail",
 ]
+
+plugins.register()
 
 WORKS = (decode_here, reduce_here, convert_here)
 """What decoder processes should have loaded before the first picture is asked for."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from storage.credentials import Credential
 from storage.query import Query, Within
-from storage.records import Change, Damage, InstanceRecord, Located, Page
+from storage.records import Change, Damage, Deleted, InstanceRecord, Located, Page
 from storage.tasks import NewTask, Task
 
 Mark = tuple[str, str | None, str]
@@ -93,6 +93,13 @@ class Index(Protocol):
 
     def was_deleted(self, study_uid: str, series_uid: str | None = None, sop_uid: str | None = None) -> bool:
         """Whether instances below this study, series or instance were deleted, as far as the change feed goes back."""
+
+    def deleted(
+        self, since: float = 0.0, study_uid: str | None = None, before: int | None = None, limit: int = 1000
+    ) -> list[Deleted]:
+        """Instances that were deleted at `since` (seconds since the epoch) or later and whose objects are still there;
+        the last to be deleted first, from below the sequence number `before` on. None that was stored again since.
+        """
 
     def search(self, query: Query) -> Page:
         """Answer one query (PS3.4 C.4.1.1.3.2)."""

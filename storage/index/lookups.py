@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, func, select, text
 
-from storage.index.schema import change, instance, series, study
+from storage.index.schema import change, garbage, instance, series, study
 from storage.index.session import AnyRow as AnyRow
 from storage.index.session import Session, Statement
-from storage.records import Located
+from storage.records import Deleted, Located
 
 _IN_ORDER = (
     series.c.series_number.nulls_last(),
@@ -79,6 +79,33 @@ def was_deleted(
     if sop_uid is not None:
         statement = statement.where(change.c.sop_uid == sop_uid)
     return connection.execute(statement.limit(1)).first() is not None
+
+
+def deleted(
+    connection: Connection, since: float, study_uid: str | None, before: int | None, limit: int
+) -> list[Deleted]:
+    """See `Index.deleted`."""
+    alive = select(instance.c.id).where(instance.c.sop_instance_uid == change.c.sop_uid).exists()
+    statement = (
+        select(
+            change.c.sequence,
+            change.c.study_uid,
+            change.c.series_uid,
+            change.c.sop_uid,
+            change.c.version,
+            garbage.c.object_key,
+            change.c.at,
+        )
+        .join(garbage, garbage.c.version == change.c.version)
+        .where(text("action = 'delete'"), change.c.at >= since, ~alive)
+        .order_by(change.c.sequence.desc())
+        .limit(limit)
+    )
+    if study_uid is not None:
+        statement = statement.where(change.c.study_uid == study_uid)
+    if before is not None:
+        statement = statement.where(change.c.sequence < before)
+    return [Deleted(*row) for row in connection.execute(statement)]
 
 
 def found(session: Session, sop_uid: str) -> Located | None:

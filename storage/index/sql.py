@@ -27,7 +27,7 @@ from storage.index.schema import change, damage, garbage, instance, note, orphan
 from storage.index.session import CoreSession, InsertNew, Session
 from storage.index.totals import Totals
 from storage.query import Query, Within
-from storage.records import Change, InstanceRecord, Located, Page
+from storage.records import Change, Deleted, InstanceRecord, Located, Page
 
 T = TypeVar("T")
 
@@ -129,6 +129,13 @@ class SqlIndex(Queue, Credentials, Health, Totals):
         """See `Index.was_deleted`."""
         with self._reading() as connection:
             return lookups.was_deleted(connection, study_uid, series_uid, sop_uid)
+
+    def deleted(
+        self, since: float = 0.0, study_uid: str | None = None, before: int | None = None, limit: int = 1000
+    ) -> list[Deleted]:
+        """See `Index.deleted`."""
+        with self._reading() as connection:
+            return lookups.deleted(connection, since, study_uid, before, limit)
 
     def search(self, query: Query) -> Page:
         """See `Index.search`."""

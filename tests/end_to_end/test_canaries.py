@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
 from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pynetdicom import AE, build_context, build_role, evt
+from pynetdicom.pdu_primitives import UserIdentityNegotiation
 
-from tests.parts.datasets import ct_slice, part10_bytes
+from tests.parts.datasets import ct_slice, part10_bytes, uid
 from tests.parts.fix_gateway import StartGateway
+from tests.parts.gateway import GatewayProcess
 
 TOKEN = "canary-token-of-this-test"
 CANARIES = ("CANARYNAME", "CANARYID", "CANARYACC", "CANARYDOC", "CANARYDESC", "19010203", TOKEN)
+FIND, MOVE, GET = (f"1.2.840.10008.5.1.4.1.2.2.{last}" for last in (1, 2, 3))
+COMMITMENT, COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
 FORGED = "\r\nFAKE level=info\x1b[31m"
 
 
@@ -21,11 +29,70 @@ def leaks(text: str) -> list[str]:
     return [canary for canary in CANARIES if canary.lower() in text.lower()]
 
 
+def by_dimse(gateway: GatewayProcess) -> list[str]:
+    """The same patients through the other door, well and badly; the comments in answers."""
+    comments: list[str] = []
+    ds = ct_slice("dimse", PatientName="CANARYNAMED^Given", PatientID="CANARYIDD", PatientBirthDate="19010203")
+    ds.AccessionNumber, ds.ReferringPhysicianName, ds.StudyDescription = "CANARYACC", "CANARYDOC", "CANARYDESC"
+    changed = dcmread(BytesIO(part10_bytes(ds)))
+    changed.PatientName = "CANARYNAMED^Other"
+    broken = dcmread(BytesIO(part10_bytes(ds)))
+    broken.SOPInstanceUID = uid("canary", "x")
+    del broken.StudyInstanceUID
+
+    def asked(statuses: Iterable[Dataset]) -> list[int]:
+        found = [one for one in statuses if one]
+        comments.extend(str(one.get("ErrorComment", "")) for one in found)
+        return [int(one.Status) for one in found]
+
+    ae = AE("MODALITY")
+    contexts = [build_context(one) for one in (FIND, MOVE, GET, COMMITMENT)]
+    store_context = build_context(CTImageStorage, ExplicitVRLittleEndian)
+    caller = ae.associate(
+        gateway.host,
+        gateway.dimse_port,
+        contexts=[*contexts, store_context],
+        ae_title=gateway.aet,
+        ext_neg=[build_role(CTImageStorage, scu_role=True, scp_role=True)],
+        evt_handlers=[(evt.EVT_C_STORE, lambda event: 0)],
+    )
+    assert caller.is_established
+    assert asked([caller.send_c_store(dcmread(BytesIO(part10_bytes(ds))))]) == [0]
+    assert asked([caller.send_c_store(one) for one in (changed, broken)])[0] == 0x0111
+    keys = Dataset()
+    keys.QueryRetrieveLevel, keys.PatientName, keys.StudyInstanceUID = "STUDY", "CANARYNAMED*", ""
+    assert asked(status for status, _ in caller.send_c_find(keys, FIND)) == [0xFF00, 0]
+    keys.QueryRetrieveLevel, keys.PatientID = "CANARYID", "CANARYID"
+    assert asked(status for status, _ in caller.send_c_find(keys, FIND))[-1] >= 0xA700
+    this = Dataset()
+    this.QueryRetrieveLevel, this.StudyInstanceUID = "STUDY", ds.StudyInstanceUID
+    assert asked(status for status, _ in caller.send_c_get(this, GET))[-1] == 0
+    assert asked(status for status, _ in caller.send_c_move(this, "NOWHERE", MOVE)) == [0xA801]
+    this.PatientID = "CANARYID"
+    asked(status for status, _ in caller.send_c_move(this, "NOBODY", MOVE))
+    wanted = Dataset()
+    wanted.TransactionUID, item = uid("canary", "transaction"), Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
+    item.PatientName = "CANARYNAMED"
+    wanted.ReferencedSOPSequence, wanted.PatientID = [item], "CANARYIDD"
+    asked([caller.send_n_action(wanted, 1, COMMITMENT, COMMITMENT_INSTANCE)[0]])
+    asked([caller.send_n_action(wanted, 7, COMMITMENT, COMMITMENT_INSTANCE)[0]])
+    caller.release()
+    wrong = UserIdentityNegotiation()
+    wrong.user_identity_type, wrong.primary_field, wrong.secondary_field = 2, b"CANARYDOC", b"CANARYNAME"
+    place = (gateway.host, gateway.dimse_port)
+    assert ae.associate(*place, contexts=contexts, ae_title="NOBODY").is_rejected
+    assert ae.associate(*place, contexts=contexts, ae_title=gateway.aet, ext_neg=[wrong]).is_rejected
+    return comments
+
+
 def test_patients_and_secrets_are_in_no_log_metric_error_or_file_name(
     start_gateway: StartGateway, tmp_path: Path
 ) -> None:
-    """S-71, S-75, S-80, S-81, S-87: through STOW-RS, searches, pictures, refusals, links and the metrics."""
-    gateway = start_gateway(data=tmp_path / "data", environment={"GANTRY_TOKEN": TOKEN})
+    """S-71, S-75, S-80, S-81, S-87: through STOW-RS, searches, pictures, refusals, links and the metrics; through
+    C-STORE, C-FIND, C-MOVE, C-GET, N-ACTION and refused associations.
+    """
+    gateway = start_gateway(data=tmp_path / "data", environment={"GANTRY_TOKEN": TOKEN, "GANTRY_LOG_LEVEL": "debug"})
     mine = {"Authorization": f"Bearer {TOKEN}", "Accept": "application/dicom+json"}
     errors: list[str] = []
     studies = []
@@ -65,6 +132,7 @@ def test_patients_and_secrets_are_in_no_log_metric_error_or_file_name(
         ask("GET", "/wado", params={"requestType": "WADO", "studyUID": "CANARYID", "objectUID": "CANARYNAME"})
         ask("POST", "/links", json={"study": studies[0], "name": "outside", "minutes": 10})
         ask("DELETE", f"/dicomweb/studies/{studies[1]}")
+        comments = by_dimse(gateway)
         assert httpx.get(f"{gateway.http_url}/metrics").status_code == 401
         metrics = ask("GET", "/metrics").text
         assert "gantry_" in metrics
@@ -77,6 +145,8 @@ def test_patients_and_secrets_are_in_no_log_metric_error_or_file_name(
     assert stored == []
     assert not [text for text in errors if "Traceback" in text or "SELECT" in text or str(tmp_path) in text]
     assert len(errors) > 5
+    assert len(comments) > 3
+    assert leaks("\n".join(comments)) == []
     assert leaks(metrics) == []
     assert leaks(logs) == []
     assert "\nFAKE" not in logs

@@ -3,7 +3,7 @@
 import { guestOf, leave, takeLink } from "./guest.js";
 import { notice } from "./notices.js";
 import { session } from "./session.js";
-import { comeBack, endSession, guestsAre, signedIn, token } from "./signin.js";
+import { backToViewer, comeBack, endSession, guestsAre, signedIn, token } from "./signin.js";
 import { studyList } from "./studies.js";
 import { StudyPage } from "./study.js";
 import { takeFiles, takeNone } from "./upload.js";
@@ -56,6 +56,7 @@ if (document.body.dataset.signIn && !token()) {
     if (!signedIn) return;
     out.hidden = false;
     out.title = `Signed in as ${name}`;
+    backToViewer();
   });
 }
 out.addEventListener("click", async () => {

@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 
 const KEY = "gantry.token";
 const PLACE = "gantry.place";
+const VIEWER = "gantry.viewer";
 let asking = null;
 let guest = () => false;
 let told = () => {};
@@ -33,6 +34,13 @@ export function comeBack() {
   const place = sessionStorage.getItem(PLACE);
   if (place && location.hash === "") history.replaceState(null, "", place);
   sessionStorage.removeItem(PLACE);
+}
+
+/** Goes back to the viewer, for one who was sent here to sign in. */
+export function backToViewer() {
+  const viewer = sessionStorage.getItem(VIEWER);
+  sessionStorage.removeItem(VIEWER);
+  if (viewer && new URL(viewer, location.href).origin === location.origin) location.replace(viewer);
 }
 
 /** Ends the session of a cookie, where there is one; where to go to sign out of the provider too, or "". */
@@ -95,6 +103,7 @@ function ask(again) {
       }
       keep(given);
       document.getElementById("sign-out").hidden = false;
+      backToViewer();
       resolve();
       told();
     });

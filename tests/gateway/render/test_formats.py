@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from io import BytesIO
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import gateway
+from gateway.errors import NotRenderable
 from gateway.render import View, draw
 from tests.gateway.dicom.opened import opened
 from tests.gateway.render.pictures import rendered
-from tests.parts.datasets import color, ct_slice
+from tests.parts.datasets import color, ct_slice, encapsulated
 
 IMAGES = {"grey": ct_slice("grey"), "colour": color("colour")}
 
@@ -64,3 +67,46 @@ def test_the_same_picture_has_the_same_bytes_in_another_process(tmp_path: Path) 
         for _ in range(2)
     ]
     assert runs[0] == runs[1] and len(runs[0].split()) == 7
+
+
+REACHED = """
+from io import BytesIO
+from PIL import Image
+import gateway.render
+from gateway.render.encode import FORMATS
+for name in ("JPEG", "PNG", "WEBP", "GIF"):
+    Image.new("RGB", (8, 8)).save(BytesIO(), name)
+for data in (b"8BPS\\0\\1" + bytes(40), b"%!PS-Adobe-3.0 EPSF-3.0", b"SIMPLE  =                    T"):
+    try:
+        Image.open(BytesIO(data))
+    except Image.UnidentifiedImageError:
+        pass
+print(*sorted({*Image.OPEN, *Image.SAVE}))
+"""
+
+
+def test_pillow_knows_the_formats_that_are_used_and_no_others() -> None:
+    """S-84: neither PSD, EPS, FITS nor what else it could read or write is registered, even after it looked for one."""
+    done = subprocess.run([sys.executable, "-c", REACHED], capture_output=True, text=True, timeout=60, check=True)
+    assert set(done.stdout.split()) == {"GIF", "JPEG", "JPEG2000", "PNG", "WEBP"}
+
+
+def test_whatever_opens_a_picture_says_which_formats_it_may_have() -> None:
+    """S-84"""
+    calls = [
+        node
+        for path in Path(gateway.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Image.open"
+    ]
+    assert calls
+    assert all("formats" in {keyword.arg for keyword in call.keywords} for call in calls)
+
+
+@pytest.mark.parametrize("data", [b"8BPS\0\1" + bytes(60), b"%!PS-Adobe-3.0 EPSF-3.0\n", b"SIMPLE  =" + bytes(80)])
+def test_another_format_in_place_of_pixels_has_no_picture(data: bytes) -> None:
+    """S-84: what the transfer syntax promises is what is looked for."""
+    for syntax in ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.90"):
+        one = opened(encapsulated(ct_slice(), [data]), syntax)
+        with pytest.raises(NotRenderable):
+            draw(one.header, one.frame(), 1, View(), "image/jpeg")

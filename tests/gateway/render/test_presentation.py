@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PpmImagePlugin
 from pydicom.dataset import Dataset
 
 from gateway.errors import BadRequest, NotRenderable
@@ -109,7 +109,7 @@ def test_greys_are_those_of_dcmtk(case: str, tmp_path: Path) -> None:
     paths[0].write_bytes(part10_bytes(image))
     paths[1].write_bytes(part10_bytes(ds))
     subprocess.run(["dcmp2pgm", "-q", "-p", *map(str, (paths[1], paths[0], paths[2]))], check=True, timeout=60)
-    with Image.open(paths[2]) as found:
+    with PpmImagePlugin.PpmImageFile(paths[2]) as found:
         theirs = np.asarray(found).astype(int)
     ours = grey(image, ds).astype(int)
     assert ours.shape == theirs.shape

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, TimeoutError, expect
 
+from gateway import ohif as installer
 from tests.gateway.ui.conftest import stow
 from tests.gateway.ui.phantom import ct_torso
 from tests.gateway.ui.test_signin import TOKEN
+from tests.gateway.ui.test_viewer_ohif import NO_TOUR, wait_for_contrast
+from tests.parts import ohif
 from tests.parts.datasets import ct_slice, part10_bytes, uid
 from tests.parts.fix_browser import artifact
 from tests.parts.gateway import GatewayProcess
-from tests.parts.machine import free_port
+from tests.parts.machine import cannot_run, free_port
 from tests.parts.provider import provider
 
 ROLES = """
@@ -67,6 +71,11 @@ def sign_in(page: Page, gateway: GatewayProcess, name: str, where: str = "") -> 
     expect(box).to_be_visible()
     page.screenshot(path=artifact("page-sign-in-provider.png"))
     box.get_by_role("link", name="Sign in with your organisation").click()
+    at_the_provider(page, gateway, name)
+
+
+def at_the_provider(page: Page, gateway: GatewayProcess, name: str) -> None:
+    """Fill in its forms, until it sends the browser back."""
     page.locator("input[name=login]").fill(name)
     page.locator("input[name=password]").fill("any")
     page.locator("button[type=submit]").click()
@@ -134,6 +143,36 @@ def test_people_sign_in_see_what_roles_give_them_and_sign_out(gateway: GatewayPr
     expect(window.locator("input[name=login]")).to_be_visible()  # it does not remember who it was
     assert httpx.get(f"{study}/metadata", headers=cookies).status_code == 401
     assert events(gateway, "logout")[0]["outcome"] == "success"
+
+
+@pytest.mark.timeout(300)
+def test_ohif_is_used_by_who_signed_in(gateway: GatewayProcess, window: Page) -> None:
+    """IHE-07: OHIF sends a stranger to the page to sign in with the provider, who comes back to it; its list shows what
+    the roles permit, and pictures appear, by the session's cookie alone.
+    """
+    try:
+        installer.install(ohif.fetch(), gateway.data)
+    except ohif.NotFetched as error:
+        cannot_run(str(error))
+    window.context.add_init_script(NO_TOUR)
+    window.goto(f"{gateway.http_url}/viewer/")
+    window.get_by_role("link", name="Sign in with your organisation").click()
+    at_the_provider(window, gateway, "radiologist")
+    window.wait_for_url(f"{gateway.http_url}/viewer/**")
+    expect(window.get_by_text("ID-signed").first).to_be_visible(timeout=60_000)
+    expect(window.get_by_text("ID-other")).to_have_count(0)
+    window.screenshot(path=artifact("ohif-signed-in-list.png"))
+    statuses: list[int] = []
+    window.on("response", lambda answer: statuses.append(answer.status))
+    for seconds in (60, 120):  # a browser that shares two processors with much else may need another go
+        window.goto(f"{gateway.http_url}/viewer/viewer?StudyInstanceUIDs={uid('study', 'signed')}")
+        with suppress(TimeoutError):
+            window.locator("canvas.cornerstone-canvas").first.wait_for(timeout=seconds * 1000)
+            break
+    wait_for_contrast(window)
+    window.screenshot(path=artifact("ohif-signed-in.png"))
+    assert statuses and max(statuses) < 400
+    assert window.evaluate("sessionStorage.getItem('gantry.token')") is None
 
 
 def test_who_has_no_role_sees_nothing(gateway: GatewayProcess, window: Page) -> None:

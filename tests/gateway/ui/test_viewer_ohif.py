@@ -39,6 +39,10 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
         yield gateway
 
 
+NO_TOUR = "localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour']))"
+"""Without the tour that OHIF gives a newcomer, for which it dims everything else."""
+
+
 def wait_for_contrast(page: Page) -> None:
     """Until a picture with dark and bright parts is in the viewport."""
     canvas = page.locator("canvas.cornerstone-canvas").first
@@ -56,8 +60,7 @@ def wait_for_contrast(page: Page) -> None:
 def test_ohif_is_opened_from_the_page_and_shows_the_study(gateway: GatewayProcess, visit: Visitors) -> None:
     here = visit(gateway)
     here.expected = {401}
-    # Without the tour that OHIF gives a newcomer, for which it dims everything else.
-    here.page.context.add_init_script("localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour']))")
+    here.page.context.add_init_script(NO_TOUR)
     here.open()
     sign_in(here, TOKEN)
     here.open_study("Torso")

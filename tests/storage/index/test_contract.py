@@ -345,6 +345,28 @@ def test_what_was_deleted_is_told_from_what_never_was(index: Index) -> None:
     assert not index.was_deleted("9.9")
 
 
+def test_what_was_deleted_is_listed_until_its_object_goes_or_it_is_stored_again(index: Index) -> None:
+    """S-91: the last that was deleted first, by study, moment and page."""
+    records = [record(f"1.2.3.1.{number}") for number in range(3)]
+    other = record("1.2.4.1.1", study_uid="1.2.4", series_uid="1.2.4.1")
+    for one in (*records, other):
+        index.add(one)
+    assert index.deleted() == []
+    index.delete("1.2.3", [one.version for one in records], cleanup_after=5.0)
+    moment = time.time()
+    index.delete("1.2.4", [other.version], cleanup_after=5.0)
+    found = index.deleted()
+    assert [one.sop_uid for one in found] == [other.sop_uid, *(one.sop_uid for one in reversed(records))]
+    assert (found[0].key, found[0].version, found[0].study_uid) == (other.key, other.version, "1.2.4")
+    assert [one.sop_uid for one in index.deleted(moment)] == [other.sop_uid]
+    assert len(index.deleted(study_uid="1.2.3")) == 3
+    assert index.deleted(before=found[1].sequence, limit=1) == [found[2]]
+    index.add(record(records[0].sop_uid, content="other bytes"))
+    index.garbage(time.time())
+    index.collected(records[1].version)
+    assert {one.sop_uid for one in index.deleted()} == {records[2].sop_uid, other.sop_uid}
+
+
 def test_garbage_is_claimed_once_and_its_tomb_goes_with_the_last(index: Index) -> None:
     """F-52"""
     versions = []
