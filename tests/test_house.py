@@ -19,6 +19,7 @@ from urllib.request import urlopen
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from tests.parts.gateway import GatewayProcess, clean_environment
 
@@ -208,3 +209,19 @@ def test_no_test_runs_an_event_loop_in_the_main_thread() -> None:
     for path in (ROOT / "tests").rglob("test_*.py"):
         calls = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)]
         assert "asyncio.run" not in {ast.unparse(call.func) for call in calls}, path.name
+
+
+FLOORS = {"starlette": "1.3.1", "python-multipart": "0.0.22", "pydicom": "3.0.2", "pyjwt": "2.13", "pillow": "12.1.1"}
+"""Versions below which these have known vulnerabilities that a gateway would show to strangers."""
+
+
+def test_no_floor_lies_below_a_version_that_is_known_to_be_vulnerable() -> None:
+    """S-83: neither the floor in pyproject.toml nor the pin."""
+    direct = required(PROJECT["dependencies"])
+    for name, safe in FLOORS.items():
+        if name in direct:
+            (floor,) = direct[name].specifier
+            assert Version(floor.version) >= Version(safe), f"{name}: the floor {floor.version} is below {safe}"
+        if name in pins():
+            assert Version(pins()[name]) >= Version(safe), f"{name}: the pin {pins()[name]} is below {safe}"
+    assert direct.keys() & FLOORS.keys() >= {"starlette", "pydicom", "pillow"}

@@ -57,7 +57,7 @@ def for_everybody(routes: list[BaseRoute]) -> list[BaseRoute]:
 def check(routes: Iterable[BaseRoute], above: str = "") -> None:
     """Raises RuntimeError for a route that says nothing of what it needs."""
     for route in routes:
-        if isinstance(route, Mount):
+        if isinstance(route, Mount) and route.routes:  # an application without routes could serve anything
             check(route.routes, above + route.path)
         elif not isinstance(route, Route) or not hasattr(route.endpoint, _RULE):
             raise RuntimeError(f"{above}{getattr(route, 'path', route)} has no rule of who may use it")
