@@ -55,7 +55,7 @@ class Size:
 
 SIZES = {
     "small": Size("small", 20, 20, 40, 40, 20, 60, 0.05, 5, 1),
-    "full": Size("full", 500, 200, 1200, 10_000, 300, 5000, 1.0, 600, 3),
+    "full": Size("full", 500, 200, 1200, 10_000, 300, 5000, 0.5, 600, 3),
 }
 
 PARTS = ("load", "metadata", "frame", "frames", "instance", "study", "qido", "stow", "long", "limits")
@@ -204,7 +204,7 @@ class Bench:
             "week": week,
             "name": lambda: f"/studies?PatientName={any_study().name[:-5]}*",
             "study": lambda: f"/studies?StudyInstanceUID={any_study().study}",
-            "series": lambda: f"/studies/{one.study}/series",
+            "series": lambda: f"/studies/{any_study().study}/series",
         }
         for name, path in searches.items():
             for clients in (1, 8):
