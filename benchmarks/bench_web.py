@@ -59,7 +59,7 @@ SIZES = {
 }
 
 PARTS = ("load", "metadata", "frame", "frames", "instance", "study", "qido", "stow", "long", "limits")
-"""Pieces that can be measured on their own; most are the first word of their rows' names."""
+"""Pieces that can be measured on their own; `long` are the instances of series of many."""
 
 ROWS = (
     Row("metadata", "metadata of a series, asked again", 20),
@@ -117,9 +117,10 @@ def post(instances: list[Instance]) -> Job[Client]:
 class Bench:
     """All scenarios on all servers in turns, so that whatever disturbs the machine disturbs them alike."""
 
-    def __init__(self, servers: Sequence[Server], size: Size) -> None:
+    def __init__(self, servers: Sequence[Server], size: Size, kept: Kept | None = None) -> None:
         self.servers = servers
         self.size = size
+        self.kept = Kept(None) if kept is None else kept
         self.results: list[Result] = []
         self.slices = workload.ct_series(size.slices)
         self.enhanced = workload.enhanced(size.frames)
@@ -181,14 +182,21 @@ class Bench:
             self._asked("study", lambda: f"/studies/{one.study}", FILES, least=self.size.slices * len(one.pieces[1]))
         if "qido" in parts:
             self._searches(one, seed)
-            self._asked("qido.instances", lambda: f"{series}/instances", JSON)
         if "stow" in parts:
             for batch in (1, 10, 50):
                 self._stored(batch)
         if "long" in parts:
+            # with limits that are not reached, and differ: an answer to the same question may be remembered
+            many = self.size.slices
+            self._asked("qido.instances", lambda: f"{series}/instances?limit={many + seed.randrange(5000)}", JSON)
             long = self.load_long(self.servers[0])
-            path = f"/studies/{long.study}/series/{long.series}/instances?limit={self.size.long}"
-            self._asked("qido.long", lambda: path, JSON, servers=self.servers[:1])
+            path = f"/studies/{long.study}/series/{long.series}/instances"
+            self._asked(
+                "qido.long",
+                lambda: f"{path}?limit={self.size.long + seed.randrange(5000)}",
+                JSON,
+                servers=self.servers[:1],
+            )
 
     def _searches(self, one: Instance, seed: random.Random) -> None:
         def any_study() -> workload.Described:
@@ -263,6 +271,7 @@ class Bench:
 
     def _note(self, result: Result) -> None:
         self.results.append(result)
+        self.kept.add([one for one in self.results if one.work == result.work])
         print(
             f"{result.work:<22} {result.server:<8} {result.rate:>10.2f}/s  p50 {result.latency(0.5):>9.2f} ms  "
             f"CPU {result.cpu_ms:>8.3f} ms  peak {result.peak:>6.0f} MiB  other {result.other:.2f}",
@@ -357,7 +366,8 @@ def run(
 ) -> list[Result]:
     """Measure these parts below `folder` and write page, history and picture; `keep` lets a later run go on there."""
     servers = all_servers(folder / f"servers-{size.name}", newest=newest, keep=keep)
-    bench = Bench(servers, size)
+    kept = Kept(folder / f"web-{size.name}.jsonl" if keep else None)
+    bench = Bench(servers, size, kept)
     try:
         for server in servers:
             server.start()
@@ -371,7 +381,7 @@ def run(
         for server in servers:
             server.stop()
     if bench.results:
-        results = Kept(folder / f"web-{size.name}.jsonl" if keep else None).add(bench.results)
+        results = kept.add(bench.results)
         report.section("web", text(results, servers, size), page)
         report.remember(bench.results, size.name, history)
         picture(results, servers, image)

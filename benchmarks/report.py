@@ -21,9 +21,10 @@ HISTORY = ROOT / "docs" / "performance.jsonl"
 INTRODUCTION = """# Performance
 
 Made by `make bench`: Gantry beside Orthanc, where Debian's `orthanc` and `orthanc-dicomweb` are installed, on one
-machine in one run, both durable. Figures are medians. Machines are shared and noisy: compare figures of one run with
-each other, as ratios, and not with those of another day; CPU for an operation is the steadiest of them. Clients, server
-and whatever else runs share the machine's cores.
+machine in one run, both durable; and beside a newer one, where `benchmarks/newest_orthanc.py` put it. Figures are
+medians. Machines are shared and noisy: compare figures of one run with each other, as ratios, and not with those of
+another day; CPU for an operation is the steadiest of them. Clients, server and whatever else runs share the machine's
+cores.
 """
 
 
