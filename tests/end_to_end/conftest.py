@@ -13,6 +13,7 @@ import pytest
 from tests.end_to_end.doors import Doors
 from tests.parts.fix_gateway import BackendEnvironment, StartGateway, starter
 from tests.parts.gateway import BACKENDS, GatewayProcess, Launch
+from tests.parts.received import received
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Site:
 
     def spooled(self) -> list[Path]:
         """Files that are being received, or were left."""
-        return [path for path in (self.gateway.data / "spool").rglob("*") if path.is_file()]
+        return received(self.gateway.data / "spool")
 
 
 @pytest.fixture(scope="module")

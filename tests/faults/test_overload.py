@@ -28,6 +28,7 @@ from tests.gateway.dimse.wire import ASSOCIATE_RJ, ASSOCIATE_RQ, P_DATA, Wire, a
 from tests.parts.datasets import ct_slice, part10_bytes
 from tests.parts.gateway import GatewayProcess, clean_environment
 from tests.parts.ledger import Ledger, alive, by_c_store, make_piece, quiet, resend, senders, verify
+from tests.parts.received import received
 from tests.parts.torture import record, size
 
 CT = (1, CTImageStorage, (ExplicitVRLittleEndian,))
@@ -50,8 +51,8 @@ def head(length: int) -> bytes:
 
 
 def spooled(gateway: GatewayProcess) -> int:
-    """Bytes in the spool."""
-    return sum(path.stat().st_size for path in (gateway.data / "spool").iterdir() if path.is_file())
+    """Bytes that are being received."""
+    return sum(path.stat().st_size for path in received(gateway.data / "spool"))
 
 
 def until(condition: Any, seconds: float = 30.0) -> None:
