@@ -20,6 +20,7 @@ from tests.parts.files import dataset_bytes
 from tests.parts.fix_gateway import StartGateway
 from tests.parts.gateway import GatewayProcess, Launch, program
 from tests.parts.machine import cannot_run, need
+from tests.parts.received import received
 
 RISE = 256 << 20
 """Bytes by which peak resident memory may rise."""
@@ -121,7 +122,7 @@ def measured(gateway: GatewayProcess, put: Put, large: Large) -> str:
         put(gateway, large.path)
         stored, seconds = gateway.peak_rss() - before, time.monotonic() - started
         assert stored < RISE
-        assert list((gateway.data / "spool").iterdir()) == []
+        assert received(gateway.data / "spool") == []
 
         with Doors(gateway) as doors:
             (found,) = doors.qido(f"/studies/{uid('study', 'large')}/instances")

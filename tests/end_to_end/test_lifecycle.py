@@ -25,6 +25,7 @@ from tests.parts.files import dataset_bytes, dicomdirs
 from tests.parts.fix_gateway import BackendEnvironment, StartGateway
 from tests.parts.gateway import Launch, clean_environment, program
 from tests.parts.machine import free_port
+from tests.parts.received import received
 
 TOKEN = "a token of the tests, long enough"
 TWO = ["folder+sqlite", "seaweedfs+postgres"]
@@ -65,20 +66,20 @@ def test_sigterm_lets_an_upload_by_stow_end(start_gateway: StartGateway) -> None
     """F-07: what is in flight is finished, then the exit status is 0."""
     gateway = start_gateway()
     body = stow_body([part10_bytes(ds) for ds in series_of(3, "flight", rows=1024, columns=1024)])
-    received = threading.Event()
+    told = threading.Event()
 
     def slowly() -> Any:
         yield body[: len(body) // 2]
-        wait_for(lambda: list((gateway.data / "spool").iterdir()))
+        wait_for(lambda: received(gateway.data / "spool"))
         gateway.signal(signal.SIGTERM)
-        received.set()
+        told.set()
         time.sleep(0.5)
         yield body[len(body) // 2 :]
 
     response = httpx.post(
         f"{gateway.dicomweb_url}/studies", content=slowly(), headers={"Content-Type": STOW_TYPE}, timeout=30
     )
-    assert received.is_set()
+    assert told.is_set()
     assert response.status_code == 200
     assert gateway.wait() == 0
     with Doors(start_gateway(data=gateway.data)) as doors:
@@ -95,7 +96,7 @@ def test_sigterm_lets_an_upload_by_c_store_end(start_gateway: StartGateway) -> N
         wire.send(P_DATA, pdv(1, 3, store_command(one.sop_uid, one.sop_class_uid)))
         for start in range(0, half, FRAGMENT):
             wire.send(P_DATA, pdv(1, 0, one.data[start : min(start + FRAGMENT, half)]))
-        wait_for(lambda: list((gateway.data / "spool").iterdir()))
+        wait_for(lambda: received(gateway.data / "spool"))
         gateway.signal(signal.SIGTERM)
         time.sleep(0.5)
         for start in range(half, len(one.data), FRAGMENT):
