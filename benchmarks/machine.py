@@ -6,6 +6,7 @@ import os
 import resource
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -15,8 +16,12 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 def cpu(pid: int) -> float:
-    """Seconds of CPU of a process, in user and system mode, with those of children that it has waited for."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    """Seconds of CPU of a process, in user and system mode, with those of children that it has waited for; 0 once it
+    has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
     return sum(int(field) for field in fields[11:15]) / TICK
 
 
@@ -34,7 +39,8 @@ class Meter:
     def __enter__(self) -> Meter:
         self._before: dict[int, float] = {}
         for pid in self._processes():
-            Path(f"/proc/{pid}/clear_refs").write_text("5")
+            with suppress(FileNotFoundError, ProcessLookupError):  # it may have ended
+                Path(f"/proc/{pid}/clear_refs").write_text("5")
             self._before[pid] = cpu(pid)
         self._client, self._busy, self._started = _client(), _busy(), time.perf_counter()
         return self

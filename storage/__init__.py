@@ -94,7 +94,7 @@ def open_archive(
     try:
         found = open_index(index, beside=beside, patience=patience)
         entrance = store.entrance if found.syncs_later else None
-        receiving = Spool(spool, reserve=reserve, budget=budget, entrance=entrance)
+        receiving = Spool(spool, reserve=reserve, budget=budget, entrance=entrance, distrust=found.distrust)
         if not beside:
             _belong_together(store, found)
             receiving.clean()

@@ -23,6 +23,8 @@ NOTE = "high-water"
 BEHIND = "behind"
 """The index's note that it lacks what came after a moment, in seconds since the epoch."""
 EVERY = 60.0
+STEP = 0.002
+"""Seconds from one mark to the next at least: versions tell milliseconds apart, and numbers of seconds are rounded."""
 
 
 class HighWater:
@@ -59,7 +61,7 @@ class HighWater:
         if 0.0 <= age < every:
             return since
         # later than the last one even where a clock went back
-        new = new_version(max(now, version_time(mark) + 0.001) if mark else now)
+        new = new_version(max(now, version_time(mark) + STEP) if mark else now)
         if self._index.enqueue([], now, (NOTE, note, f"{new}/{self._index.timeline()}")) is None:
             return since  # another gateway was first
         old = self._there()

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 
-from storage.errors import StorageError
+from storage.errors import ObjectStoreBroken, StorageError
 from storage.index import Index
 from storage.objects import Entrance
 
@@ -89,6 +89,9 @@ class Settler:
     def _try(self) -> bool:
         try:
             self.settle()
+        except ObjectStoreBroken as error:
+            self._index.distrust(str(error))
+            return False
         except (StorageError, OSError) as error:
             _log.error("not settled, the next start will: %s", error)
             return False

@@ -9,11 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from storage.crashpoints import reached
-from storage.errors import ObjectStoreFull, ObjectStoreUnavailable, SpoolBusy
+from storage.errors import ObjectStoreBroken, ObjectStoreFull, ObjectStoreUnavailable, SpoolBusy
 from storage.objects import Entrance
 from storage.versions import new_version
 
@@ -41,9 +42,18 @@ class Spool:
 
     `budget` bounds the bytes that are being received or wait to be stored, of all transfers together (0: no bound).
     Beyond it no transfer begins, and of those that go on only the oldest may still grow: so one always gets through.
+    `distrust` is told when the disk of the entrance failed.
     """
 
-    def __init__(self, folder: Path, *, reserve: int = 0, budget: int = 0, entrance: Entrance | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        reserve: int = 0,
+        budget: int = 0,
+        entrance: Entrance | None = None,
+        distrust: Callable[[str], None] = lambda reason: None,
+    ) -> None:
         self.folder = folder
         self.reserve = reserve
         self.budget = budget
@@ -51,6 +61,7 @@ class Spool:
         self._shares: dict[Share, None] = {}  # the oldest first
         self._guard = threading.Lock()
         self._entrance = entrance
+        self._distrust = distrust
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def admit(self) -> Share:
@@ -97,6 +108,9 @@ class Spool:
         try:
             self._check_room()
             version, path, descriptor = self._entrance.begin()
+        except ObjectStoreBroken as error:
+            self._distrust(str(error))
+            raise
         except OSError as error:
             raise spool_error(error) from error
         reached("P1")

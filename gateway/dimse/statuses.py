@@ -80,6 +80,7 @@ STORE: dict[type[Exception], int] = {
     storage_errors.IndexBroken: OUT_OF_RESOURCES,
     storage_errors.IndexDamaged: OUT_OF_RESOURCES,
     storage_errors.IndexBusy: OUT_OF_RESOURCES,
+    storage_errors.IndexBehind: PROCESSING_FAILURE,
     storage_errors.SchemaRefused: PROCESSING_FAILURE,
     storage_errors.RebuildPending: PROCESSING_FAILURE,
     storage_errors.IndexStoreError: PROCESSING_FAILURE,

@@ -28,8 +28,8 @@ KILLED = -9
 IN_A_STORE = ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10"]
 POINTS = [
     pytest.param(FOLDER, IN_A_STORE, id=FOLDER),
-    pytest.param(SEAWEEDFS, ["P3", "P5", "P7", "P8"], id=SEAWEEDFS),
-    pytest.param(RGW, ["P5", "P7"], id=RGW),
+    pytest.param(SEAWEEDFS, ["P5", "P8", "P3", "P7"], id=SEAWEEDFS),
+    *([pytest.param(RGW, ["P5", "P7"], id=RGW)] if is_large() else []),
 ]
 
 
@@ -40,7 +40,7 @@ def test_what_was_acknowledged_survives_a_crash_at_every_point_of_a_store(
 ) -> None:
     """F-01, L1 to L6, A, Q: senders at both doors each time; the next gateway starts without any step of repair."""
     chance = random.Random(seed())
-    cycles = size(len(points), 1000 if yard.settings == {} else 200)
+    cycles = size(len(points), 1000) if yard.settings == {} else size(2, 200)
     ready: list[float] = []
     for cycle in range(cycles):
         point = points[cycle % len(points)]
@@ -82,8 +82,8 @@ def test_what_was_acknowledged_survives_a_crash_at_every_point_of_a_store(
         sent_again=again,
         lost=0,
         wedged=0,
-        restart_to_ready_s=f"{median(ready[1:]):.2f} in the middle, {quantiles(ready[1:], n=100)[98]:.2f} at the 99th "
-        f"percentile, {max(ready[1:]):.2f} at most",
+        restart_to_ready_s=f"{median(ready):.2f} in the middle, {quantiles(ready, n=100)[98]:.2f} at the 99th "
+        f"percentile, {max(ready):.2f} at most",
     )
 
 

@@ -28,6 +28,8 @@ MARK = 64
 """Bytes of a mark, both digests: an extended attribute of this size has room in the inode of ext4."""
 NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 MOST, FEW = 32, 12
+ATTEMPTS = 100
+"""How often a name that has gone, or waited too long, is followed by another."""
 FRESH = 30.0
 """Seconds for which a name may wait to be used: it says when its file came."""
 
@@ -55,7 +57,7 @@ class Arrivals:
         """See Entrance."""
         self._check()
         with self._guard:
-            while True:
+            for _ in range(ATTEMPTS):
                 try:
                     if not self._ready:
                         self._ready += self._make(self._many)
@@ -68,7 +70,8 @@ class Arrivals:
                         self._remove(name)
                         continue
                     file = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._at)
-                except FileNotFoundError:  # somebody tidied up here
+                except FileNotFoundError:  # somebody tidied up here, or put another folder over all of it
+                    self._tree.check()
                     self._ready.clear()
                     self._past.append(self._at)  # others may be using it
                     self._at, self._sure = -1, False
@@ -77,6 +80,7 @@ class Arrivals:
                         self._maker = threading.Thread(target=self._make_ahead, name="arrivals", daemon=True)
                         self._maker.start()
                     return version, self.folder / name, file
+        raise ObjectStoreUnavailable("the folder of arrivals does not stay")
 
     def keep(self, key: str, source: Path, metadata: Mapping[str, str]) -> bool:
         """See Entrance."""
