@@ -41,6 +41,9 @@ from storage.errors import DuplicateConflict, IndexFull, ObjectStoreFull, SpoolB
 from storage.records import InstanceRecord
 from storage.spool import spool_error
 
+GATHERED = 1 << 18
+"""Bytes of smaller pieces that are written and digested together: each of these steps lets go of the interpreter, and
+where several associations receive, it has to be waited for again."""
 DUPLICATE = "duplicate"
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
@@ -75,6 +78,7 @@ class Incoming:
         self._head: bytearray | None = bytearray()
         self._enough = 512
         self._digester = Digester(sealed=archive.seals)
+        self._gathered = bytearray()
         self.meta: FileMeta | None = None
         self.source_aet = ""
         self.size = 0
@@ -95,7 +99,8 @@ class Incoming:
         self.source_aet = source_aet
         head = build_head(meta, source_aet)
         self._digester.head(head)
-        self._append(head)
+        self._count(len(head))
+        self._put(head)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next bytes: of the data set after `begin`, else of a Part 10 file."""
@@ -113,7 +118,10 @@ class Incoming:
             self._parse_head()
         if self.meta is None:
             raise NotUnderstood("no DICOM file: it is empty or ends within its File Meta Information")
-        if self._file.closed:
+        self._flush()
+        if not self._file.closed:
+            self._archive.hasten(self._file)
+        else:
             try:
                 self._file = self.path.open("r+b", buffering=0)
             except OSError as error:
@@ -124,6 +132,8 @@ class Incoming:
         """All bytes are here: let the spool file wait its turn without being open. Raises as `write` does."""
         if self.meta is None:
             self._parse_head()
+        self._flush()
+        self._archive.hasten(self._file)
         self._file.close()
 
     def restate(self, meta: FileMeta, write_dataset: Callable[[Sink], None]) -> tuple[BinaryIO, Digests]:
@@ -158,21 +168,37 @@ class Incoming:
             self._dataset(dataset)
 
     def _dataset(self, data: bytes | bytearray | memoryview) -> None:
-        self._append(data)
-        self._digester.dataset(data)
+        self._count(len(data))
+        if len(self._gathered) + len(data) > GATHERED:
+            self._flush()
+        if len(data) < GATHERED:
+            self._gathered += data
+        else:
+            self._put(data)
+            self._digester.dataset(data)
 
-    def _append(self, data: bytes | bytearray | memoryview) -> None:
-        self.size += len(data)
+    def _flush(self) -> None:
+        """Write what was gathered."""
+        if self._gathered:
+            gathered, self._gathered = self._gathered, bytearray()
+            self._put(gathered)
+            self._digester.dataset(gathered)
+
+    def _count(self, size: int) -> None:
+        self.size += size
         if self.size > self._max_bytes:
             raise TooLarge(f"the object is larger than the limit of {self._max_bytes} bytes")
+        try:
+            self._share.add(size)
+        except SpoolBusy as error:
+            raise _out_of_resources(error) from error
+
+    def _put(self, data: bytes | bytearray | memoryview) -> None:
         view = memoryview(data)
         try:
-            self._share.add(len(data))
             while view:
                 view = view[self._file.write(view) :]
                 reached("P2")
-        except SpoolBusy as error:
-            raise _out_of_resources(error) from error
         except OSError as error:
             raise _out_of_resources(spool_error(error)) from error
 

@@ -26,7 +26,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from storage.behind import Behind
 from storage.crashpoints import reached
@@ -51,6 +51,7 @@ from storage.seal import Sealer
 from storage.settling import Settler
 from storage.spool import Spool
 from storage.versions import OBJECTS, instance_of, new_version, object_key, version_of, version_time
+from storage.writeback import begin_writeback
 
 TOMBS = "tomb/"
 DAY = 86400.0
@@ -170,6 +171,11 @@ class Archive:
     @property
     def _entrance(self) -> Entrance | None:
         return self.objects.entrance if self._settler is not None else None
+
+    def hasten(self, file: BinaryIO) -> None:
+        """All of a file that will be added is written: let the disk begin with it, where it is a disk that keeps it."""
+        if self.objects.entrance is not None:
+            begin_writeback(file.fileno())
 
     def needs(self, version: str) -> bool:
         """Whether the file in which this version came has to stay where it is."""

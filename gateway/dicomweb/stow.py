@@ -42,6 +42,8 @@ MEDIA_TYPES = ("application/dicom", "application/dicom+json", "application/dicom
 ACCEPTED = (*(f'multipart/related; type="{name}"' for name in MEDIA_TYPES), *MEDIA_TYPES)
 STORE_THREADS = 8
 """Instances that are stored at the same time, of all requests together: most of a store is waiting for a disk."""
+MOST_IN_A_TURN = 8
+"""Instances that a thread stores one after the other before others have their turn: each turn costs a trip to it."""
 
 FORGOTTEN_BYTES = 16 << 20
 """Longest body of a request that was turned away, for whose end we wait."""
@@ -196,7 +198,7 @@ class _Work:
         groups: dict[str, list[int]] = {}
         for number, one in enumerate(self._received):
             groups.setdefault(_claimed(one), []).append(number)
-        self.left = list(groups.values())
+        self.left = _turns(list(groups.values()))
         if len(self.left) == 1:
             self.do(self.left.pop())
             self._parts.close()
@@ -206,6 +208,12 @@ class _Work:
         """Store these."""
         for number in numbers:
             self.outcomes[number] = self._store_one(number, self._received[number])
+
+
+def _turns(groups: Sequence[list[int]]) -> list[list[int]]:
+    """Instances for each turn of a thread, groups kept together: few turns, and as many threads as there may be."""
+    many = -(-len(groups) // min(-(-len(groups) // STORE_THREADS), MOST_IN_A_TURN)) if groups else 0
+    return [[number for group in groups[start::many] for number in group] for start in range(many)]
 
 
 def _claimed(one: Received) -> str:

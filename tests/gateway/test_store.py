@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from io import BytesIO
 
 import pytest
@@ -20,7 +21,7 @@ from gateway.errors import (
     SyntaxNotSupported,
     TooLarge,
 )
-from gateway.store import receive, store
+from gateway.store import GATHERED, receive, store
 from storage.archive import Archive
 from storage.attributes import Level
 from storage.query import Query
@@ -50,6 +51,23 @@ def test_the_data_set_is_kept_byte_for_byte_however_it_arrives(archive: Archive,
     assert located.size == len(kept)
     assert dcmread(BytesIO(kept)).file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
     assert spooled(archive) == []
+
+
+def test_pieces_of_every_size_follow_each_other_in_their_order(archive: Archive) -> None:
+    ds = ct_slice(rows=512, columns=1024)
+    dataset = dataset_of(part10_bytes(ds))
+    sizes = [1, GATHERED - 2, 3, GATHERED, 5, 131_066, 131_066, 131_066, 131_066]
+    with receive(archive, max_bytes=1 << 21) as incoming:
+        incoming.begin(FileMeta(ds.SOPClassUID, ds.SOPInstanceUID, EXPLICIT))
+        at = 0
+        for size in [*sizes, len(dataset)]:
+            incoming.write(memoryview(dataset)[at : at + size])
+            at += size
+        stored = store(archive, incoming, CALLER)
+    assert sum(sizes) < len(dataset)
+    (located,) = archive.locate(stored.study_uid)
+    assert dataset_of(archive.read(located)) == dataset
+    assert located.dataset_digest == sha256(dataset).hexdigest()
 
 
 def test_the_preamble_is_zeroed_and_file_meta_rebuilt(archive: Archive) -> None:

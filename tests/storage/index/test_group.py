@@ -61,3 +61,28 @@ def test_a_batch_has_a_largest_size_and_nobody_is_forgotten() -> None:
         assert sorted(threads.map(group.submit, range(200))) == list(range(200))
     assert max(sizes) <= 4
     assert sum(sizes) == 200
+
+
+def test_who_comes_while_others_are_committed_leads_the_next_batch_itself() -> None:
+    leaders: list[str] = []
+    first_is_in, go_on = threading.Event(), threading.Event()
+
+    def commit(items: Sequence[str]) -> list[str | Exception]:
+        leaders.append(threading.current_thread().name)
+        if len(leaders) == 1:
+            first_is_in.set()
+            go_on.wait(10)
+        return list(items)
+
+    group: GroupCommit[str, str] = GroupCommit(commit, most=2)
+    threads = [threading.Thread(target=group.submit, args=(name,), name=name) for name in "abcdef"]
+    threads[0].start()
+    first_is_in.wait(10)
+    for number, thread in enumerate(threads[1:], 1):
+        thread.start()
+        while len(group._waiting) < number:
+            pass
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert leaders == ["a", "b", "d", "f"]
