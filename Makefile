@@ -21,8 +21,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INPUTS := pyproject.toml constraints.txt
 ARGS ?=
-# Processes that run tests. Files are dealt out whole, so that what a file's tests share is made once.
-TEST_WORKERS ?= 2
+# Processes that run tests: one more than there are cores, since some tests wait, but not many, since each starts servers of its
+# own. Files are dealt out whole, so that what a file's tests share is made once.
+TEST_WORKERS ?= $(shell n=$$(($$(nproc 2>/dev/null || echo 2) + 1)); echo $$((n > 5 ? 5 : n)))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The tests start some hundreds of processes: none of them should compile the sources anew.
