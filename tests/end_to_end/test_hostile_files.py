@@ -23,6 +23,7 @@ from tests.end_to_end.doors import AS_STORED, Instance, resource
 from tests.gateway.dicom.building import UNDEFINED, explicit, implicit, item, part10, sequence
 from tests.parts.datasets import ct_slice, part10_bytes, uid
 from tests.parts.files import dataset_bytes
+from tests.parts.gateway import Launch, program
 
 NOT_UNDERSTOOD, CLASS_NOT_SUPPORTED, SYNTAX_NOT_SUPPORTED = 0xC000, 0x0122, 0xC122
 LONGEST = 20.0
@@ -34,6 +35,12 @@ CLOSING = b"\xfe\xff\x0d\xe0\0\0\0\0" + b"\xfe\xff\xdd\xe0\0\0\0\0"
 IMPLICIT_OPENING = implicit(0x00400275, b"", UNDEFINED) + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
 
 Maker = Callable[[], bytes]
+
+
+@pytest.fixture(scope="module")
+def launch() -> Launch:
+    """As a program: memory is what is looked at."""
+    return program
 
 
 def identity(name: object, *, vr: bool = True, sop_class: str = CTImageStorage) -> bytes:
