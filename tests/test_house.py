@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from tests.parts.gateway import GatewayProcess, clean_environment
+from tests.parts.gateway import GatewayProcess, clean_environment, program
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -132,7 +132,7 @@ def test_it_runs_from_where_it_was_installed(wheel: Path, tmp_path: Path) -> Non
         check=True,
     ).stdout
     assert version == f"gantry {PROJECT['version']}\n"
-    with GatewayProcess(tmp_path / "data", environment=environment) as gateway:
+    with GatewayProcess(tmp_path / "data", environment=environment, launch=program) as gateway:
         assert gateway.version == PROJECT["version"]
         for path in ("/", "/readyz", "/dicomweb/studies"):
             with urlopen(gateway.http_url + path, timeout=10) as response:

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,11 +22,13 @@ from storage.chain import files
 from tests.end_to_end.doors import STUDY_ROOT, Doors
 from tests.gateway.dimse.wire import Wire
 from tests.parts.certificates import Authority
+from tests.parts.command import gantry
 from tests.parts.datasets import ct_slice, part10_bytes
 from tests.parts.fix_gateway import StartGateway
-from tests.parts.gateway import GatewayProcess, clean_environment
+from tests.parts.gateway import GatewayProcess
 from tests.parts.machine import cannot_run
 from tests.parts.rsyslog import receiver
+from tests.parts.waiting import until
 
 TOKEN = "the-token-that-may-do-everything"
 NAME = "Canary^Patricia"
@@ -40,19 +41,6 @@ def search(gateway: GatewayProcess, **wanted: str) -> list[dict[str, Any]]:
     answer = httpx.get(f"{gateway.http_url}/audit", params=wanted, headers=headers, timeout=60)
     assert answer.status_code == 200, answer.text
     return list(reversed(answer.json()["events"]))
-
-
-def until(found: Callable[[], T], seconds: float = 60.0) -> T:
-    """What `found` gives, once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (result := found()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return result
-
-
-def gantry(gateway: GatewayProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gateway", *arguments, "--data", str(gateway.data)]
-    return subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_each_operation_by_every_door_is_one_event(start_gateway: StartGateway) -> None:
@@ -100,7 +88,7 @@ def test_each_operation_by_every_door_is_one_event(start_gateway: StartGateway) 
     assert any(event["operation"] == "GET /audit" for event in search(gateway, action="admin"))
     for path in files(gateway.data / "audit"):
         assert "Canary" not in path.read_text()
-    done = gantry(gateway, "audit", "search", "--study", study, "--action", "store")
+    done = gantry("audit", "search", "--study", study, "--action", "store", "--data", gateway.data)
     assert len(done.stdout.splitlines()) == 2, done.stderr
 
 
@@ -109,18 +97,18 @@ def test_a_changed_line_is_found(start_gateway: StartGateway) -> None:
     gateway = start_gateway(environment={"GANTRY_TOKEN": TOKEN})
     for _ in range(3):
         search(gateway)
-    done = gantry(gateway, "audit", "verify")
+    done = gantry("audit", "verify", "--data", gateway.data)
     assert (done.returncode, done.stderr) == (0, "")
     assert gateway.stop() == 0
-    assert gantry(gateway, "audit", "verify").returncode == 0
+    assert gantry("audit", "verify", "--data", gateway.data).returncode == 0
     (path,) = files(gateway.data / "audit")
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]))
-    done = gantry(gateway, "audit", "verify")
+    done = gantry("audit", "verify", "--data", gateway.data)
     assert done.returncode == 2 and "the end of this chain is missing" in done.stderr
     lines[1] = lines[1].replace('"success"', '"failed"')
     path.write_text("".join(lines))
-    done = gantry(gateway, "audit", "verify")
+    done = gantry("audit", "verify", "--data", gateway.data)
     assert done.returncode == 2 and f"{path.name}:2" in done.stderr
 
 

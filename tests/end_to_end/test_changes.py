@@ -17,10 +17,11 @@ import httpx
 import pytest
 
 from tests.end_to_end.doors import Doors
-from tests.end_to_end.test_forwarding import config, until
-from tests.end_to_end.test_lifecycle import gantry
+from tests.end_to_end.test_forwarding import config
+from tests.parts.command import gantry
 from tests.parts.datasets import ct_slice, part10_bytes, series_of
 from tests.parts.fix_gateway import StartGateway
+from tests.parts.waiting import until
 
 SECRET = "a secret of the tests, long enough"
 

@@ -18,7 +18,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from storage.versions import object_key
 from tests.end_to_end.conftest import Site
 from tests.end_to_end.doors import AS_STORED, Doors, resource
-from tests.end_to_end.test_lifecycle import gantry
+from tests.parts.command import gantry
 from tests.parts.datasets import ct_slice, part10_bytes, series_of
 from tests.parts.files import dataset_bytes
 from tests.parts.fix_gateway import StartGateway

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.doors import Doors
-from tests.end_to_end.test_lifecycle import gantry
+from tests.parts.command import gantry
 from tests.parts.datasets import ct_slice, part10_bytes
 from tests.parts.fix_gateway import BackendEnvironment, StartGateway
 from tests.parts.machine import free_port

@@ -11,7 +11,7 @@ from pydicom.fileset import FileSet
 
 from tests.end_to_end.doors import Doors
 from tests.end_to_end.test_damage import flip, stored_file
-from tests.end_to_end.test_lifecycle import gantry
+from tests.parts.command import gantry
 from tests.parts.datasets import color, ct_slice, part10_bytes, report, series_of, uid
 from tests.parts.files import dataset_bytes
 from tests.parts.fix_gateway import StartGateway

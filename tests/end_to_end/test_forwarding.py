@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
-from tests.end_to_end.test_lifecycle import gantry
+from tests.parts.command import gantry
 from tests.parts.datasets import ct_slice, mr_slice, series_of, uid, write_all
 from tests.parts.fix_gateway import StartGateway
 from tests.parts.gateway import GatewayProcess
 from tests.parts.machine import free_port
+from tests.parts.waiting import until
 
 TOKEN = "a token of the tests, long enough"
-
-
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for it."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it does not happen"
-        time.sleep(0.05)
 
 
 def instances(gateway: GatewayProcess, token: str = "") -> set[str]:

@@ -405,4 +405,5 @@ def test_nothing_of_it_was_an_error_of_ours(site: Site) -> None:
     assert [one for one in site.gateway.events() if one["level"] == "error"] == []
     assert "Traceback" not in site.gateway.log()
     assert site.spooled() == []
+    assert site.doors.stow(part10_bytes(ct_slice("the last"))).status == 200
     assert site.doors.qido("/studies", limit=1)

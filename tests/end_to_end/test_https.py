@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,8 +12,9 @@ import httpx
 import pytest
 
 from tests.parts.certificates import Authority, Certificate
+from tests.parts.command import gantry
 from tests.parts.fix_gateway import StartGateway
-from tests.parts.gateway import GatewayProcess, clean_environment
+from tests.parts.gateway import GatewayProcess
 
 TOKEN = "the-token-that-may-do-everything"
 ROLES = """
@@ -90,8 +89,7 @@ def test_the_web_is_spoken_with_tls_and_a_new_certificate_is_taken_into_use(
     with socket.create_connection(address(gateway), 30) as plain:
         plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert not plain.recv(100).startswith(b"HTTP/1.1 200")
-    command = [sys.executable, "-m", "gateway", "queue", "list", "--data", str(gateway.data)]
-    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=60, check=False)
+    done = gantry("queue", "list", "--data", gateway.data)
     assert done.returncode == 0, done.stderr
 
 

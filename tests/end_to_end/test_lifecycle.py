@@ -1,12 +1,7 @@
-"""The gateway as an operator meets it: start, stop, crash, wrong settings, a lost index, files from media."""
+"""The gateway as an operator meets it: wrong settings, a lost index, files from media."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-import threading
-import time
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,106 +9,18 @@ from typing import Any
 
 import httpx
 import pytest
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from tests.end_to_end.conftest import Site
-from tests.end_to_end.doors import FRAGMENT, Doors, Instance, resource
+from tests.end_to_end.doors import Doors, resource
 from tests.gateway.dicomweb.service import STOW_TYPE, stow_body
-from tests.gateway.dimse.wire import P_DATA, Wire, pdv, store_command
+from tests.parts.command import gantry
 from tests.parts.datasets import color, ct_slice, part10_bytes, report, series_of, uid, write_all
 from tests.parts.files import dataset_bytes, dicomdirs
 from tests.parts.fix_gateway import BackendEnvironment, StartGateway
-from tests.parts.gateway import Launch, clean_environment, program
 from tests.parts.machine import free_port
-from tests.parts.received import received
 
 TOKEN = "a token of the tests, long enough"
 TWO = ["folder+sqlite", "seaweedfs+postgres"]
-
-
-@pytest.fixture(scope="module")
-def launch() -> Launch:
-    """As programs: starts and ends are what is looked at."""
-    return program
-
-
-def gantry(
-    *arguments: object, environment: Mapping[str, str] | None = None, seconds: float = 60
-) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
-    command = [sys.executable, "-m", "gateway", *map(str, arguments)]
-    settings = clean_environment(environment)
-    return subprocess.run(command, capture_output=True, text=True, timeout=seconds, env=settings, check=False)
-
-
-# ---------------------------------------------------------------- start and stop
-
-
-def test_start_to_ready(start_gateway: StartGateway, capsys: pytest.CaptureFixture[str]) -> None:
-    """How long it takes is told, not judged: 3 s are wanted on a machine that does nothing else."""
-    seconds = []
-    for _ in range(3):
-        gateway = start_gateway()
-        with Doors(gateway) as doors:
-            assert doors.qido("/studies") == []
-        assert gateway.stop() == 0
-        seconds.append(gateway.ready_seconds)
-    with capsys.disabled():
-        print(f"\nstart to ready: {min(seconds):.2f} to {max(seconds):.2f} s")
-
-
-def test_sigterm_lets_an_upload_by_stow_end(start_gateway: StartGateway) -> None:
-    """F-07: what is in flight is finished, then the exit status is 0."""
-    gateway = start_gateway()
-    body = stow_body([part10_bytes(ds) for ds in series_of(3, "flight", rows=1024, columns=1024)])
-    told = threading.Event()
-
-    def slowly() -> Any:
-        yield body[: len(body) // 2]
-        wait_for(lambda: received(gateway.data / "spool"))
-        gateway.signal(signal.SIGTERM)
-        told.set()
-        time.sleep(0.5)
-        yield body[len(body) // 2 :]
-
-    response = httpx.post(
-        f"{gateway.dicomweb_url}/studies", content=slowly(), headers={"Content-Type": STOW_TYPE}, timeout=30
-    )
-    assert told.is_set()
-    assert response.status_code == 200
-    assert gateway.wait() == 0
-    with Doors(start_gateway(data=gateway.data)) as doors:
-        assert len(doors.retrieve(uid("study", "flight"))) == 3
-
-
-def test_sigterm_lets_an_upload_by_c_store_end(start_gateway: StartGateway) -> None:
-    """F-07."""
-    gateway = start_gateway()
-    one = Instance.of(part10_bytes(ct_slice("flight", rows=512, columns=512)))
-    half = len(one.data) // 2
-    with Wire((gateway.host, gateway.dimse_port), 30) as wire:
-        wire.associate([(1, CTImageStorage, (ExplicitVRLittleEndian,))])
-        wire.send(P_DATA, pdv(1, 3, store_command(one.sop_uid, one.sop_class_uid)))
-        for start in range(0, half, FRAGMENT):
-            wire.send(P_DATA, pdv(1, 0, one.data[start : min(start + FRAGMENT, half)]))
-        wait_for(lambda: received(gateway.data / "spool"))
-        gateway.signal(signal.SIGTERM)
-        time.sleep(0.5)
-        for start in range(half, len(one.data), FRAGMENT):
-            last = 2 if start + FRAGMENT >= len(one.data) else 0
-            wire.send(P_DATA, pdv(1, last, one.data[start : start + FRAGMENT]))
-        assert wire.status() == 0
-    assert gateway.wait() == 0
-    with Doors(start_gateway(data=gateway.data)) as doors:
-        assert dataset_bytes(doors.retrieve(uid("study", "flight"))[0]) == one.data
-
-
-def wait_for(done: Any, seconds: float = 10) -> None:
-    """Return once `done()` is true; fail when it does not become so."""
-    end = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def test_a_second_gateway_on_the_same_folder_ends_with_status_4(folder_site: Site) -> None:
@@ -200,12 +107,6 @@ def test_with_a_token_nothing_is_answered_without_it(start_gateway: StartGateway
         assert len(web.get("/dicomweb/studies", headers=right).json()) == 1
         assert [web.get(path).status_code for path in ("/healthz", "/readyz", "/")] == [200, 200, 200]
     assert TOKEN not in gateway.log()
-
-
-def test_the_version_is_told() -> None:
-    done = gantry("--version")
-    assert done.returncode == 0
-    assert done.stdout.startswith("gantry ")
 
 
 def every_instance(doors: Doors) -> list[dict[str, Any]]:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+from typing import Any
 
 import httpx
 
 from tests.end_to_end.doors import Doors
+from tests.parts.command import gantry
 from tests.parts.datasets import ct_slice, part10_bytes, uid
 from tests.parts.fix_gateway import StartGateway
-from tests.parts.gateway import GatewayProcess, clean_environment
+from tests.parts.gateway import GatewayProcess
+from tests.parts.waiting import until
 
 TOKEN = "the-token-that-may-do-everything"
 STUDIES = int(os.environ.get("GANTRY_DELETED_STUDIES", "6"))
 """Of ten instances each: 1000 of them are the ten thousand of S-91."""
 
 
-def gantry(gateway: GatewayProcess, *arguments: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "gateway", *arguments, "--data", str(gateway.data)]
-    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=900, check=False)
+def told(gateway: GatewayProcess, *arguments: str) -> tuple[int, str]:
+    """A command on its data: the exit status, and what it said."""
+    done = gantry(*arguments, "--data", gateway.data, seconds=900)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -48,26 +49,30 @@ def test_who_deletes_all_is_held_up_and_all_of_it_comes_back(start_gateway: Star
         assert httpx.post(restore, json={"hours": 1}, headers=intruder).status_code == 403
         for body in ({}, {"study": "x"}, {"hours": -1}, {"hours": True, "before": "x"}):
             assert httpx.post(restore, json=body, headers=admin).status_code == 400, body
-        found = gantry(gateway, "undelete", "--hours", "1", "--list")[1]
+        found = told(gateway, "undelete", "--hours", "1", "--list")[1]
         assert f"{names[0]} 10 instances" in found
         assert f"{10 * (STUDIES - 1)} instances of {STUDIES - 1} studies can be brought back" in found
         # one while it runs, the others without it; one instance was stored again meanwhile, with other bytes
         other = ct_slice("s1", 1, rows=8, columns=8, StudyDescription="another")
         assert doors.stow(part10_bytes(other)).status == 200
-        assert gantry(gateway, "undelete", "--study", names[0])[0] == 0
+        assert told(gateway, "undelete", "--study", names[0])[0] == 0
         assert doors.retrieve(names[0]) == before[names[0]]
         assert doors.get(f"/studies/{names[2]}/metadata").status_code == 410
         headers = {**admin, "Accept": "application/json"}
-        audit = httpx.get(f"{gateway.http_url}/audit?action=admin", headers=headers).json()["events"]
-        (event,) = [one for one in audit if one["operation"] == "POST /deleted/restore" and one["outcome"] == "success"]
+
+        def restored() -> list[dict[str, Any]]:
+            events = httpx.get(f"{gateway.http_url}/audit?action=admin", headers=headers).json()["events"]
+            return [one for one in events if (one["operation"], one["outcome"]) == ("POST /deleted/restore", "success")]
+
+        (event,) = until(restored)  # what is audited is written behind the answer
         assert [one["study"] for one in event["studies"]] == [names[0]] and event["count"] == 10
     assert gateway.stop() == 0
-    code, said = gantry(gateway, "undelete", "--hours", "1")
+    code, said = told(gateway, "undelete", "--hours", "1")
     assert code == 0 and f"{10 * (STUDIES - 2) - 1} instances are back" in said, said
-    assert gantry(gateway, "undelete", "--hours", "1")[1].startswith("0 instances are back")
-    code, said = gantry(gateway, "index", "verify", "--deep")
+    assert told(gateway, "undelete", "--hours", "1")[1].startswith("0 instances are back")
+    code, said = told(gateway, "index", "verify", "--deep")
     assert code == 0 and said.startswith(f"{10 * STUDIES} instances, 0 damaged"), said
-    assert gantry(gateway, "index", "rebuild")[0] == 0
+    assert told(gateway, "index", "rebuild")[0] == 0
     again = start_gateway(data=gateway.data, environment=environment)
     with Doors(again) as doors:
         doors.web.headers.update(admin)

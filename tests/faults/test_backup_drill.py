@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from tests.end_to_end.doors import Doors
-from tests.end_to_end.test_lifecycle import gantry
 from tests.faults.conftest import Yard
 from tests.faults.test_overload import until
+from tests.parts.command import gantry
 from tests.parts.gateway import GatewayProcess
 from tests.parts.ledger import Ledger, Piece, alive, by_c_store, by_stow, make_piece, quiet, verify
 from tests.parts.postgres import program

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tarfile
 from io import BytesIO
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway import ohif
+from tests.parts.command import gantry
 
 INDEX = """<!doctype html><script>window.PUBLIC_URL = '/';</script><link href="/app.bundle.css" rel="stylesheet">
 <script src="/app-config.js"></script><script type="module" src="/init-service-worker.js"></script>
@@ -163,8 +163,7 @@ def test_nothing_outside_is_written_or_served(tmp_path: Path) -> None:
 
 def test_the_command_installs_and_removes(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "gateway", "viewer", *arguments, "--data", str(tmp_path / "data")]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return gantry("viewer", *arguments, "--data", tmp_path / "data")
 
     done = run("install", str(build(tmp_path / "given")))
     assert (done.returncode, done.stdout) == (0, "OHIF installed, 4 files; it is at /viewer/\n")

@@ -6,8 +6,7 @@ import os
 import re
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tests.gateway.dimse.wire import ASSOCIATE_RJ, ASSOCIATE_RQ, IMPLICIT, VERIF
 from tests.parts.datasets import ct_slice, part10_bytes, series_of
 from tests.parts.fix_gateway import BackendEnvironment, StartGateway, starter
 from tests.parts.gateway import GatewayProcess, Launch, program
+from tests.parts.waiting import until
 
 WORKERS = 2
 ECHO = [(1, VERIFICATION, (IMPLICIT,))]
@@ -28,14 +28,6 @@ ECHO = [(1, VERIFICATION, (IMPLICIT,))]
 def launch() -> Launch:
     """As programs: processes are what is looked at."""
     return program
-
-
-def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    """Wait for it."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it does not happen"
-        time.sleep(0.05)
 
 
 def workers(gateway: GatewayProcess) -> list[int]:

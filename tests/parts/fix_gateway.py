@@ -23,8 +23,8 @@ from typing import Protocol
 
 import pytest
 
-from tests.parts.forge import Forge
-from tests.parts.gateway import BACKENDS, GatewayProcess, Launch, program
+from tests.parts.forge import Forge, shared
+from tests.parts.gateway import BACKENDS, GatewayProcess, Launch
 from tests.parts.postgres import Postgres
 from tests.parts.s3 import S3Server
 
@@ -74,10 +74,9 @@ def backend_environment(request: pytest.FixtureRequest) -> BackendEnvironment:
 
 
 @pytest.fixture(scope="session")
-def forge() -> Iterator[Forge]:
+def forge() -> Forge:
     """What forks processes."""
-    with Forge() as made:
-        yield made
+    return shared()
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +85,9 @@ def launch(forge: Forge) -> Launch:
     return forge.launch
 
 
-def starter(running: ExitStack, folder: Path, backends: BackendEnvironment, launch: Launch = program) -> StartGateway:
+def starter(
+    running: ExitStack, folder: Path, backends: BackendEnvironment, launch: Launch | None = None
+) -> StartGateway:
     """A `start_gateway` whose gateways end with `running`."""
 
     def start(

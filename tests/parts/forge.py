@@ -8,8 +8,10 @@ it has its own memory, descriptors and signals, and SIGKILL ends it and nothing 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
+import functools
 import importlib
 import json
 import os
@@ -129,6 +131,14 @@ class Forge:
         self._process.stdin.close()
         self._process.wait(20)
         self._process.stdout.close()
+
+
+@functools.cache
+def shared() -> Forge:
+    """The one of this process, made at the first need; it ends with the process."""
+    made = Forge()
+    atexit.register(made.__exit__)
+    return made
 
 
 def _child(request: dict[str, Any]) -> None:

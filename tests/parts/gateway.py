@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from tests.parts import forge
 from tests.parts.machine import family, memory
 from tests.parts.processes import NotReady, tail
 from tests.parts.torture import patience
@@ -64,7 +65,8 @@ class GatewayProcess:
     `data` is its data folder, `http_url` its web root without a slash at the end, `dicomweb_url` the DICOMweb root;
     `host`, `dimse_port` and `aet` where its DIMSE listener is. `ready_seconds` is the time from start to ready.
     `network` is what brings a command into another network: see `tests.parts.namespace`.
-    `launch` starts the command another way than as a program.
+    `launch` starts the command another way than by a fork (`tests.parts.forge`), as a program for instance; with a
+    network it is one.
     """
 
     def __init__(
@@ -93,9 +95,8 @@ class GatewayProcess:
             *arguments,
         ]
         started = time.monotonic()
-        self.process = (launch or program)(
-            self.command, clean_environment(environment), logs, self._stdout, self._stderr
-        )
+        start = launch or (program if network else forge.shared().launch)
+        self.process = start(self.command, clean_environment(environment), logs, self._stdout, self._stderr)
         try:
             match = self._wait_ready(started + seconds * patience())
         except BaseException:

@@ -9,15 +9,9 @@ from urllib.request import urlopen
 import pytest
 
 from tests.parts.fix_gateway import StartGateway
-from tests.parts.gateway import BACKENDS, GatewayProcess, Launch, program
+from tests.parts.gateway import BACKENDS, GatewayProcess, program
 from tests.parts.machine import family, need
 from tests.parts.processes import NotReady
-
-
-@pytest.fixture(scope="module")
-def launch() -> Launch:
-    """As programs: that is what is looked at."""
-    return program
 
 
 def echo(gateway: GatewayProcess) -> int:
@@ -40,6 +34,13 @@ def test_every_line_of_its_log_is_a_json_object(gateway_process: GatewayProcess)
     assert echo(gateway_process) == 0
     gateway_process.stop()
     assert gateway_process.events()
+
+
+def test_it_is_a_program_when_it_is_told_so(tmp_path: Path) -> None:
+    with GatewayProcess(tmp_path / "data", launch=program) as gateway:
+        assert echo(gateway) == 0
+        assert "gateway\0serve" in Path(f"/proc/{gateway.pid}/cmdline").read_text()
+        assert gateway.stop() == 0
 
 
 def test_two_run_side_by_side_each_with_its_own_title(start_gateway: StartGateway) -> None:

@@ -28,6 +28,7 @@ from tests.gateway.dimse.peers import MR, node, peer
 from tests.gateway.dimse.wire import CT, EXPLICIT, IMPLICIT
 from tests.parts.datasets import ct_slice, mr_slice, part10_bytes, series_of, uid
 from tests.parts.machine import free_port
+from tests.parts.waiting import until
 
 RLE = "1.2.840.10008.1.2.5"
 
@@ -86,14 +87,6 @@ def site(tmp_path: Any) -> Iterator[Callable[..., Site]]:
     yield make
     for one in opened:
         one.archive.close()
-
-
-def until(condition: Callable[[], object], seconds: float = 8.0) -> None:
-    """Wait for it."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it does not happen"
-        time.sleep(0.01)
 
 
 def test_what_is_stored_is_sent_on_by_the_rules(site: Callable[..., Site]) -> None:

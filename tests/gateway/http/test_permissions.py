@@ -6,8 +6,6 @@ import base64
 import os
 import re
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from functools import partialmethod
@@ -17,8 +15,9 @@ import httpx
 import pytest
 
 from gateway.rights import Action
+from tests.parts import command
 from tests.parts.datasets import ct_slice, part10_bytes
-from tests.parts.gateway import GatewayProcess, clean_environment
+from tests.parts.gateway import GatewayProcess
 
 TOKEN = "the-token-that-may-do-everything"
 NOWHERE = {
@@ -260,8 +259,7 @@ def test_commands_make_keys_in_the_running_gateway(gateway: GatewayProcess) -> N
     assert stat.S_IMODE(announced.stat().st_mode) == 0o600 and announced.stat().st_uid == os.getuid()
 
     def gantry(*arguments: str) -> str:
-        command = [sys.executable, "-m", "gateway", *arguments, "--data", str(gateway.data)]
-        done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=60, check=False)
+        done = command.gantry(*arguments, "--data", gateway.data)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
