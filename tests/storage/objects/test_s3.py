@@ -87,7 +87,7 @@ def use_credentials(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def patient(bucket: str, endpoint: str) -> S3Store:
+def at_ease(bucket: str, endpoint: str) -> S3Store:
     """A store with the usual time-outs: for a server that answers, be the machine as busy as it may."""
     return S3Store(bucket, "gantry", endpoint=endpoint)
 
@@ -166,7 +166,7 @@ def test_a_byte_changed_on_the_way_up_is_noticed_and_sent_again(
     proxy.upload = flip_once
     put(harmed, tmp_path, data=data)
     assert harm
-    with closing(patient(bucket, server.endpoint)) as direct:
+    with closing(at_ease(bucket, server.endpoint)) as direct:
         assert direct.read(KEY) == data
 
 
@@ -178,7 +178,7 @@ def test_bytes_that_never_arrive_whole_are_not_stored(
     proxy.upload = lambda sent: sent.replace(data[1000:1016], bytes(16))
     with pytest.raises(ObjectStoreUnavailable, match="on the way"):
         put(harmed, tmp_path, data=data)
-    with closing(patient(bucket, server.endpoint)) as direct, pytest.raises(ObjectMissing):
+    with closing(at_ease(bucket, server.endpoint)) as direct, pytest.raises(ObjectMissing):
         direct.size(KEY)
 
 
@@ -237,7 +237,7 @@ def test_a_download_goes_on_only_in_the_same_object(
 ) -> None:
     """F-27: a derived object that was replaced meanwhile."""
     harmed.put_bytes(KEY, os.urandom(4 * MIB))
-    with closing(patient(bucket, server.endpoint)) as direct:
+    with closing(at_ease(bucket, server.endpoint)) as direct:
         proxy.download = cut_after(2 * MIB, 1)
         with pytest.raises(ObjectDamaged), harmed.stream(KEY) as chunks:
             next(chunks)
@@ -334,7 +334,7 @@ def test_a_wrong_secret_is_told_as_such_and_the_right_one_needs_no_restart(
 ) -> None:
     """F-30."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    with closing(patient(bucket, server.endpoint)) as store:
+    with closing(at_ease(bucket, server.endpoint)) as store:
         for use in (store.check, lambda: put(store, tmp_path), lambda: store.read(KEY), lambda: store.size(KEY)):
             with pytest.raises(ObjectStoreUnavailable, match="credentials were refused"):
                 use()
@@ -356,7 +356,7 @@ def test_without_credentials_the_store_is_unavailable(
 def test_a_bucket_that_is_not_there_is_not_made(server: S3Server, tmp_path: Path) -> None:
     """F-14: SeaweedFS would make it at the first PUT."""
     name = "t-of-nobody"
-    with closing(patient(name, server.endpoint)) as store:
+    with closing(at_ease(name, server.endpoint)) as store:
         for use in (store.check, lambda: put(store, tmp_path), lambda: store.put_bytes(KEY, b"x")):
             with pytest.raises(ObjectStoreUnavailable, match="no bucket"):
                 use()
@@ -563,7 +563,7 @@ def test_a_large_file_whose_last_answer_was_lost_is_a_success(
 
 def test_an_upload_that_a_crash_left_is_aborted_when_it_is_old(server: S3Server, bucket: str) -> None:
     """F-28: ours only."""
-    with server.client() as client, closing(patient(bucket, server.endpoint)) as store:
+    with server.client() as client, closing(at_ease(bucket, server.endpoint)) as store:
         for name in (f"gantry/{KEY}", f"other/{KEY}"):
             upload = client.create_multipart_upload(Bucket=bucket, Key=name)["UploadId"]
             client.upload_part(Bucket=bucket, Key=name, UploadId=upload, PartNumber=1, Body=b"x")
