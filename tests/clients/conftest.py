@@ -9,11 +9,11 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from tests.gateway.dicomweb.service import STOW_TYPE, stow_body
+from tests.parts import once
 from tests.parts.browser_clients import NotFetched, fetch
 from tests.parts.fix_gateway import BackendEnvironment, starter
 from tests.parts.gateway import GatewayProcess, Launch
@@ -97,7 +97,7 @@ def clients(browser: Browser, origin: str) -> Iterator[Page]:
 
 def store(gateway: GatewayProcess, *files: bytes) -> None:
     """Store files, all of which are taken."""
-    answer = httpx.post(
+    answer = once.post(
         f"{gateway.dicomweb_url}/studies", content=stow_body(files), headers={"Content-Type": STOW_TYPE}, timeout=60
     )
     assert answer.status_code == 200, answer.text

@@ -28,6 +28,7 @@ from pydicom.uid import (
 
 from tests.clients.conftest import store
 from tests.gateway.dicomweb.service import parts_of
+from tests.parts import once
 from tests.parts.datasets import ct_slice, encapsulated, instance, part10_bytes, phantom, pixels, uid
 from tests.parts.gateway import GatewayProcess
 
@@ -89,7 +90,7 @@ def url_of(gateway: GatewayProcess, ds: Dataset) -> str:
 def compressed(gateway: GatewayProcess, url: str, syntax: str, media_type: str) -> bytes:
     """Frame 1 in another transfer syntax, as the gateway makes it."""
     accept = f'multipart/related; type="{media_type}"; transfer-syntax={syntax}'
-    answer = httpx.get(f"{url}/frames/1", headers={"Accept": accept}, timeout=60)
+    answer = once.get(f"{url}/frames/1", headers={"Accept": accept}, timeout=60)
     assert answer.status_code == 200, answer.text
     ((_, frame),) = parts_of(answer)
     return frame

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
-import httpx
 import pytest
 import requests
 import schemathesis
@@ -20,6 +19,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, status_c
 
 from gateway.dicomweb.catalogue import SERVICES
 from tests.clients.conftest import store
+from tests.parts import once
 from tests.parts.datasets import multi_frame, part10_bytes
 from tests.parts.fix_gateway import BackendEnvironment, starter
 from tests.parts.gateway import GatewayProcess, Launch
@@ -72,7 +72,7 @@ def closed_gateway(
 
 def described(gateway: GatewayProcess) -> Any:
     """What the gateway says of itself, as schemathesis reads it."""
-    return schemathesis.openapi.from_dict(httpx.get(f"{gateway.http_url}/openapi.json").json())
+    return schemathesis.openapi.from_dict(once.get(f"{gateway.http_url}/openapi.json").json())
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from gateway.dicom.part10 import FileMeta, build_head
 from tests.gateway.dicomweb.service import STOW_TYPE, parts_of, stow_body
 from tests.gateway.dimse.wire import P_DATA, Wire, pdv, store_command
+from tests.parts import once
 from tests.parts.files import SampleFile, dataset_bytes
 from tests.parts.gateway import GatewayProcess
 from tests.parts.torture import patience
@@ -106,7 +107,7 @@ class Doors:
 
     def __init__(self, gateway: GatewayProcess, *, seconds: float = 60.0) -> None:
         self.gateway = gateway
-        self.web = httpx.Client(base_url=gateway.dicomweb_url, timeout=seconds * patience())
+        self.web = once.client(base_url=gateway.dicomweb_url, timeout=seconds * patience())
 
     def __enter__(self) -> Self:
         return self

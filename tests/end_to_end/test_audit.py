@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 from xml.etree import ElementTree
 
-import httpx
 import pytest
 
 from storage.chain import files
 from tests.end_to_end.doors import STUDY_ROOT, Doors
 from tests.gateway.dimse.wire import Wire
+from tests.parts import once
 from tests.parts.certificates import Authority
 from tests.parts.command import gantry
 from tests.parts.datasets import ct_slice, part10_bytes
@@ -38,7 +38,7 @@ T = TypeVar("T")
 def search(gateway: GatewayProcess, **wanted: str) -> list[dict[str, Any]]:
     """Events as an administrator finds them, the oldest first."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    answer = httpx.get(f"{gateway.http_url}/audit", params=wanted, headers=headers, timeout=60)
+    answer = once.get(f"{gateway.http_url}/audit", params=wanted, headers=headers, timeout=60)
     assert answer.status_code == 200, answer.text
     return list(reversed(answer.json()["events"]))
 
@@ -60,7 +60,7 @@ def test_each_operation_by_every_door_is_one_event(start_gateway: StartGateway) 
         assert doors.get(f"/studies/{study}/thumbnail").status_code == 200
         assert doors.get("/studies/1.2.3/metadata").status_code == 404
         assert doors.delete(study) == 204
-    assert httpx.get(f"{gateway.dicomweb_url}/studies", headers={"Authorization": "Bearer nonsense"}).status_code == 401
+    assert once.get(f"{gateway.dicomweb_url}/studies", headers={"Authorization": "Bearer nonsense"}).status_code == 401
     with Wire((gateway.host, gateway.dimse_port)) as wire:
         wire.send(1, b"")  # no association request
     until(lambda: any(event["outcome"] == "refused" for event in search(gateway)))
@@ -235,7 +235,7 @@ def test_a_required_audit_that_cannot_be_written_stops_everything_but_the_probes
         gateway = start_gateway(data=data, environment={"GANTRY_AUDIT": "required"})
 
         def status(path: str = "/dicomweb/studies") -> int:
-            return httpx.get(gateway.http_url + path, timeout=60).status_code
+            return once.get(gateway.http_url + path, timeout=60).status_code
 
         assert status() == 204
         filler = folder / "filler"

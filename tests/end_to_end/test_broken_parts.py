@@ -16,12 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.end_to_end.conftest import Site
 from tests.end_to_end.doors import Doors
-from tests.parts import seaweedfs
+from tests.parts import once, seaweedfs
 from tests.parts.datasets import ct_slice, part10_bytes, uid
 from tests.parts.files import dataset_bytes
 from tests.parts.fix_gateway import StartGateway
@@ -41,7 +40,7 @@ FINE = dict.fromkeys(("objects", "index", "stopping", "audit", "spool", "history
 
 def readiness(gateway: GatewayProcess) -> tuple[int, dict[str, str]]:
     """The status of `/readyz`, and how each dependency is."""
-    response = httpx.get(f"{gateway.http_url}/readyz", timeout=60)
+    response = once.get(f"{gateway.http_url}/readyz", timeout=60)
     return response.status_code, {name: check["status"] for name, check in response.json()["checks"].items()}
 
 

@@ -14,6 +14,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
 
+from tests.parts import once
 from tests.parts.datasets import ct_slice, part10_bytes, uid
 from tests.parts.fix_gateway import StartGateway
 from tests.parts.gateway import GatewayProcess
@@ -96,7 +97,7 @@ def test_patients_and_secrets_are_in_no_log_metric_error_or_file_name(
     mine = {"Authorization": f"Bearer {TOKEN}", "Accept": "application/dicom+json"}
     errors: list[str] = []
     studies = []
-    with httpx.Client(base_url=gateway.http_url, headers=mine, timeout=60) as client:
+    with once.client(base_url=gateway.http_url, headers=mine, timeout=60) as client:
 
         def ask(method: str, path: str, **more: Any) -> httpx.Response:
             answer = client.request(method, path, **more)
@@ -133,7 +134,7 @@ def test_patients_and_secrets_are_in_no_log_metric_error_or_file_name(
         ask("POST", "/links", json={"study": studies[0], "name": "outside", "minutes": 10})
         ask("DELETE", f"/dicomweb/studies/{studies[1]}")
         comments = by_dimse(gateway)
-        assert httpx.get(f"{gateway.http_url}/metrics").status_code == 401
+        assert once.get(f"{gateway.http_url}/metrics").status_code == 401
         metrics = ask("GET", "/metrics").text
         assert "gantry_" in metrics
         logs = gateway.log()

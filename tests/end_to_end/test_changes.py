@@ -13,11 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.end_to_end.doors import Doors
 from tests.end_to_end.test_forwarding import config
+from tests.parts import once
 from tests.parts.command import gantry
 from tests.parts.datasets import ct_slice, part10_bytes, series_of
 from tests.parts.fix_gateway import StartGateway
@@ -78,7 +78,7 @@ def receiving() -> Iterator[Receiver]:
 
 def feed(doors: Doors, **query: int) -> dict[str, Any]:
     """One page of `/changes`."""
-    answer = httpx.get(f"{doors.gateway.http_url}/changes", params=query, timeout=40)
+    answer = once.get(f"{doors.gateway.http_url}/changes", params=query, timeout=40)
     assert answer.status_code == 200, answer.text
     found = answer.json()
     assert isinstance(found, dict)
@@ -123,7 +123,7 @@ def test_every_change_is_told_once_in_its_order_and_again_when_asked(backend: st
         assert (again["action"], again["instance"]) == ("create", first.SOPInstanceUID)
 
         for bad in ("since=-1", "since=x", "limit=0", "limit=1001", "wait=31", f"since={10**30}", "since=%d9%a3"):
-            answer = httpx.get(f"{doors.gateway.http_url}/changes?{bad}")
+            answer = once.get(f"{doors.gateway.http_url}/changes?{bad}")
             assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json"), bad
 
 
@@ -136,7 +136,7 @@ def signed(headers: dict[str, str], body: bytes) -> bool:
 
 def queued(gateway_url: str, state: str) -> list[dict[str, Any]]:
     """Webhook tasks in this state."""
-    tasks = httpx.get(f"{gateway_url}/queue").json()["tasks"]
+    tasks = once.get(f"{gateway_url}/queue").json()["tasks"]
     return [one for one in tasks if one["kind"] == "webhook" and one["state"] == state]
 
 

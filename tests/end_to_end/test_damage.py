@@ -18,6 +18,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from storage.versions import object_key
 from tests.end_to_end.conftest import Site
 from tests.end_to_end.doors import AS_STORED, Doors, resource
+from tests.parts import once
 from tests.parts.command import gantry
 from tests.parts.datasets import ct_slice, part10_bytes, series_of
 from tests.parts.files import dataset_bytes
@@ -48,7 +49,7 @@ def flip(path: Path, position: int) -> None:
 
 def listed(doors: Doors) -> dict[str, str]:
     """Reason by instance, as `/integrity` tells."""
-    answer = httpx.get(f"{doors.gateway.http_url}/integrity")
+    answer = once.get(f"{doors.gateway.http_url}/integrity")
     assert answer.status_code == 200
     return {one["instance"]: one["reason"] for one in answer.json()["damaged"]}
 
@@ -63,7 +64,7 @@ def wait_for(doors: Doors, wanted: dict[str, str], seconds: float = 30.0) -> Non
 
 def metrics(doors: Doors) -> str:
     """What is counted."""
-    return httpx.get(f"{doors.gateway.http_url}/metrics").text
+    return once.get(f"{doors.gateway.http_url}/metrics").text
 
 
 def c_get(doors: Doors, study_uid: str) -> tuple[int, int, int]:
@@ -146,8 +147,8 @@ def test_damage_is_found_told_and_repaired(start_gateway: StartGateway) -> None:
         path.write_bytes(data)
         wait_for(doors, {})
         assert dataset_bytes(doors.retrieve(*uids(good))[0]) == dataset_bytes(files[3])
-        assert httpx.post(f"{gateway.http_url}/integrity/scrub").status_code == 200
-        assert httpx.get(f"{gateway.http_url}/integrity?after=../x").status_code == 400
+        assert once.post(f"{gateway.http_url}/integrity/scrub").status_code == 200
+        assert once.get(f"{gateway.http_url}/integrity?after=../x").status_code == 400
 
     assert gateway.stop() == 0
     clean = gantry("index", "verify", "--deep", "--data", gateway.data)

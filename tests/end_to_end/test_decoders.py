@@ -18,6 +18,7 @@ from pydicom.uid import JPEG2000Lossless
 from gateway.render.kept import key_of
 from gateway.thumbnails import SIZES
 from tests.gateway.dicomweb.service import STOW_TYPE, stow_body
+from tests.parts import once
 from tests.parts.datasets import ct_slice, encapsulated, part10_bytes
 from tests.parts.fix_gateway import StartGateway
 from tests.parts.gateway import BACKENDS, GatewayProcess
@@ -38,7 +39,7 @@ def store(gateway: GatewayProcess, *datasets: Dataset) -> None:
         part10_bytes(ds, JPEG2000Lossless if ds["PixelData"].is_undefined_length else "1.2.840.10008.1.2.1")
         for ds in datasets
     ]
-    answer = httpx.post(
+    answer = once.post(
         f"{gateway.dicomweb_url}/studies", content=stow_body(files), headers={"Content-Type": STOW_TYPE}, timeout=60
     )
     assert answer.status_code == 200, answer.text
@@ -46,7 +47,7 @@ def store(gateway: GatewayProcess, *datasets: Dataset) -> None:
 
 def rendered(gateway: GatewayProcess, ds: Dataset) -> httpx.Response:
     where = f"studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}/instances/{ds.SOPInstanceUID}"
-    return httpx.get(f"{gateway.dicomweb_url}/{where}/rendered", timeout=60)
+    return once.get(f"{gateway.dicomweb_url}/{where}/rendered", timeout=60)
 
 
 def decoders(gateway: GatewayProcess) -> list[int]:
@@ -58,7 +59,7 @@ def decoders(gateway: GatewayProcess) -> list[int]:
 
 def killed(gateway: GatewayProcess) -> dict[str, float]:
     """What /metrics counts, by reason."""
-    text = httpx.get(f"{gateway.http_url}/metrics").text
+    text = once.get(f"{gateway.http_url}/metrics").text
     found = re.findall(r'^gantry_decoder_killed_total\{reason="(\w+)"\} ([0-9.]+)$', text, re.MULTILINE)
     return {reason: float(count) for reason, count in found}
 
@@ -78,7 +79,7 @@ def test_a_decoder_that_may_not_take_the_memory_it_needs(start_gateway: StartGat
     assert answer.status_code == 406
     assert answer.json()["type"] == "urn:gantry:problem:not_renderable"
     assert rendered(gateway, native).status_code == 200
-    assert httpx.get(f"{gateway.http_url}/healthz").status_code == 200
+    assert once.get(f"{gateway.http_url}/healthz").status_code == 200
 
 
 def test_a_decoder_that_hangs_and_one_that_is_killed(start_gateway: StartGateway) -> None:
@@ -111,7 +112,7 @@ def test_thumbnails_of_a_quiet_series_are_made_before_anyone_asks(start_gateway:
     ds = ct_slice("quiet")
     store(gateway, ds)
 
-    stored = httpx.get(
+    stored = once.get(
         f"{gateway.dicomweb_url}/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}/instances/{ds.SOPInstanceUID}",
         headers={"Accept": "application/dicom; transfer-syntax=*"},
     )
@@ -124,5 +125,5 @@ def test_thumbnails_of_a_quiet_series_are_made_before_anyone_asks(start_gateway:
             time.sleep(0.1)
         (file,) = (gateway.data / "derived").glob(f"*/{name[:2]}/{name}")
         query = "" if size == SIZES[0] else "?viewport={},{}".format(*size)
-        answer = httpx.get(f"{gateway.dicomweb_url}/studies/{ds.StudyInstanceUID}/thumbnail{query}", timeout=60)
+        answer = once.get(f"{gateway.dicomweb_url}/studies/{ds.StudyInstanceUID}/thumbnail{query}", timeout=60)
         assert file.read_bytes().endswith(answer.content) and answer.headers["content-type"] == "image/jpeg"

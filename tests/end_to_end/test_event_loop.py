@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.gateway.dicomweb.service import STOW_TYPE, stow_body
+from tests.parts import once
 from tests.parts.datasets import part10_bytes, series_of
 from tests.parts.gateway import GatewayProcess
 
@@ -22,7 +23,7 @@ FILES = [part10_bytes(ds) for ds in series_of(150, "meanwhile", rows=256, column
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with GatewayProcess(tmp_path_factory.mktemp("loop") / "data") as running:
         body = stow_body(SLICES)
-        httpx.post(
+        once.post(
             f"{running.dicomweb_url}/studies", content=body, headers={"Content-Type": STOW_TYPE}, timeout=100
         ).raise_for_status()
         yield running
@@ -30,12 +31,12 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
 
 def store(url: str) -> None:
     body = stow_body(FILES)
-    httpx.post(f"{url}/studies", content=body, headers={"Content-Type": STOW_TYPE}, timeout=100).raise_for_status()
+    once.post(f"{url}/studies", content=body, headers={"Content-Type": STOW_TYPE}, timeout=100).raise_for_status()
 
 
 def get(path: str, accept: str, times: int) -> Callable[[str], None]:
     def work(url: str) -> None:
-        with httpx.Client(timeout=100, headers={"Accept": accept}) as client:
+        with once.client(timeout=100, headers={"Accept": accept}) as client:
             for _ in range(times):
                 client.get(f"{url}{path}").raise_for_status()
 
@@ -69,7 +70,7 @@ def test_short_requests_are_answered_while_long_ones_are_worked_on(gateway: Gate
 
     thread = threading.Thread(target=work, name="work")
     waits = []
-    with httpx.Client(timeout=100) as client:
+    with once.client(timeout=100) as client:
         client.get(f"{gateway.http_url}/healthz").raise_for_status()
         begun = time.monotonic()
         thread.start()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
-
+from tests.parts import once
 from tests.parts.command import gantry
 from tests.parts.datasets import ct_slice, mr_slice, series_of, uid, write_all
 from tests.parts.fix_gateway import StartGateway
@@ -19,7 +18,7 @@ TOKEN = "a token of the tests, long enough"
 def instances(gateway: GatewayProcess, token: str = "") -> set[str]:
     """SOP Instance UIDs of all that it has."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    answer = httpx.get(f"{gateway.dicomweb_url}/instances", headers=headers)
+    answer = once.get(f"{gateway.dicomweb_url}/instances", headers=headers)
     return {one["00080018"]["Value"][0] for one in answer.json()} if answer.status_code == 200 else set()
 
 
@@ -60,19 +59,19 @@ def test_what_comes_is_sent_on_by_both_doors(start_gateway: StartGateway, tmp_pa
     expected = {one.SOPInstanceUID for one in datasets}
     until(lambda: instances(behind, TOKEN) == expected)
     queue = f"{front.http_url}/queue"
-    until(lambda: httpx.get(queue).json() == {"counts": [], "tasks": []})
+    until(lambda: once.get(queue).json() == {"counts": [], "tasks": []})
 
     told = gantry("send", uid("study", "two"), "--to", "BEHIND", "--data", front.data, *arguments)
     assert (told.returncode, told.stdout) == (0, "1 instances queued for BEHIND; see `gantry queue list`\n")
-    until(lambda: not httpx.get(queue).json()["tasks"])
+    until(lambda: not once.get(queue).json()["tasks"])
     assert instances(behind, TOKEN) == expected
-    metrics = httpx.get(f"{front.http_url}/metrics").text
+    metrics = once.get(f"{front.http_url}/metrics").text
     assert 'gantry_tasks_done_total{kind="forward",outcome="done"} 7.0' in metrics
 
     refused = gantry("send", uid("study", "one"), "--to", "ELSEWHERE", "--data", front.data, *arguments)
     assert refused.returncode == 1 and "no such peer" in refused.stderr
     body = {"to": "BEHIND", "study": "1.2.3"}
-    assert httpx.post(f"{queue}/send", json=body).status_code == 404
+    assert once.post(f"{queue}/send", json=body).status_code == 404
 
 
 def test_the_queue_outlives_a_crash(start_gateway: StartGateway, tmp_path: Path) -> None:
@@ -87,7 +86,7 @@ def test_the_queue_outlives_a_crash(start_gateway: StartGateway, tmp_path: Path)
     datasets = series_of(4, "one")
     write_all(files, datasets)
     assert gantry("import", files, "--data", front.data).returncode == 0
-    until(lambda: [one["error"] for one in httpx.get(f"{front.http_url}/queue").json()["tasks"]] == ["unreachable"] * 4)
+    until(lambda: [one["error"] for one in once.get(f"{front.http_url}/queue").json()["tasks"]] == ["unreachable"] * 4)
     front.kill()
     listed = gantry("queue", "list", "--data", front.data, *arguments).stdout
     assert listed.count("unreachable") == listed.count("BEHIND") == 4
@@ -97,7 +96,7 @@ def test_the_queue_outlives_a_crash(start_gateway: StartGateway, tmp_path: Path)
     behind = start_gateway(aet="BEHIND", arguments=["--dimse", f"127.0.0.1:{port}"])
     again = start_gateway(data=front.data, arguments=arguments)
     until(lambda: instances(behind) == {one.SOPInstanceUID for one in datasets})
-    until(lambda: not httpx.get(f"{again.http_url}/queue").json()["tasks"])
+    until(lambda: not once.get(f"{again.http_url}/queue").json()["tasks"])
     assert gantry("queue", "list", "--data", front.data).stdout == "nothing waits\n"
 
 
@@ -127,8 +126,8 @@ def test_the_queue_is_not_open_to_pages_of_others(start_gateway: StartGateway) -
     """A form of another origin cannot make the gateway send; bad bodies are told."""
     gateway = start_gateway(environment={"GANTRY_TOKEN": TOKEN})
     url = f"{gateway.http_url}/queue"
-    assert httpx.get(url).status_code == 401
-    with httpx.Client(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+    assert once.get(url).status_code == 401
+    with once.client(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
         assert client.post(f"{url}/drop", data={"ids": "1"}).status_code == 415
         assert client.post(f"{url}/drop", content=b"[", headers={"Content-Type": "application/json"}).status_code == 400
         assert client.post(f"{url}/drop", json={"ids": ["1"]}).status_code == 400

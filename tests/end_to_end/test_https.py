@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.parts import once
 from tests.parts.certificates import Authority, Certificate
 from tests.parts.command import gantry
 from tests.parts.fix_gateway import StartGateway
@@ -64,7 +65,7 @@ def test_the_web_is_spoken_with_tls_and_a_new_certificate_is_taken_into_use(
     assert gateway.http_url.startswith("https://")
     context = trusting(authority)
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    with httpx.Client(base_url=gateway.http_url, verify=context, headers=headers) as client:
+    with once.client(base_url=gateway.http_url, verify=context, headers=headers) as client:
         answer = client.get("/dicomweb/studies")
         assert (answer.status_code, answer.headers["strict-transport-security"]) == (204, "max-age=15552000")
         assert "strict-transport-security" in client.get("/nowhere").headers
@@ -110,7 +111,7 @@ def test_a_client_is_known_by_its_certificate(
     gateway = start_gateway(environment=environment, arguments=["--config", str(roles)])
 
     def status(own: Certificate | None, path: str = "/dicomweb/studies") -> int:
-        with httpx.Client(verify=trusting(authority, own)) as client:
+        with once.client(verify=trusting(authority, own)) as client:
             return client.get(gateway.http_url + path).status_code
 
     assert status(viewer) == 204

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.end_to_end.conftest import Site
 from tests.end_to_end.doors import Doors, resource
 from tests.gateway.dicomweb.service import STOW_TYPE, stow_body
+from tests.parts import once
 from tests.parts.command import gantry
 from tests.parts.datasets import color, ct_slice, part10_bytes, report, series_of, uid, write_all
 from tests.parts.files import dataset_bytes, dicomdirs
@@ -81,10 +81,10 @@ def test_beyond_loopback_it_starts_when_told_that_it_may(start_gateway: StartGat
     """With a token for HTTP and known callers for DIMSE, or with --insecure."""
     wide = ["--http", "0.0.0.0:0", "--dimse", "0.0.0.0:0"]
     insecure = start_gateway(arguments=[*wide, "--insecure"])
-    assert httpx.get(f"{insecure.dicomweb_url}/studies").status_code == 204
+    assert once.get(f"{insecure.dicomweb_url}/studies").status_code == 204
     assert insecure.stop() == 0
     closed = start_gateway(arguments=wide, environment={"GANTRY_TOKEN": TOKEN, "GANTRY_CALLING_AETS": "CT1,CT2"})
-    assert httpx.get(f"{closed.dicomweb_url}/studies").status_code == 401
+    assert once.get(f"{closed.dicomweb_url}/studies").status_code == 401
     assert closed.stop() == 0
 
 
@@ -93,7 +93,7 @@ def test_with_a_token_nothing_is_answered_without_it(start_gateway: StartGateway
     gateway = start_gateway(environment={"GANTRY_TOKEN": TOKEN})
     body = stow_body([part10_bytes(ct_slice("token"))])
     right = {"Authorization": f"Bearer {TOKEN}"}
-    with httpx.Client(base_url=gateway.http_url) as web:
+    with once.client(base_url=gateway.http_url) as web:
         for wrong in ({}, {"Authorization": "Bearer something else"}, {"Authorization": f"Basic {TOKEN}"}):
             for path in ("/dicomweb/studies", "/dicomweb/instances", "/metrics"):
                 refused = web.get(path, headers=wrong)
@@ -280,4 +280,4 @@ def test_resources_of_a_stored_instance_have_their_urls(folder_site: Site) -> No
     url = module["00081199"]["Value"][0]["00081190"]["Value"][0]
     uids = (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
     assert url == f"{folder_site.gateway.dicomweb_url}{resource(*uids)}"
-    assert httpx.get(url, headers={"Accept": "application/dicom"}).status_code == 200
+    assert once.get(url, headers={"Accept": "application/dicom"}).status_code == 200

@@ -7,13 +7,13 @@ import threading
 import time
 from typing import Any
 
-import httpx
 import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from tests.end_to_end.doors import FRAGMENT, Doors, Instance
 from tests.gateway.dicomweb.service import STOW_TYPE, stow_body
 from tests.gateway.dimse.wire import P_DATA, Wire, pdv, store_command
+from tests.parts import once
 from tests.parts.command import gantry
 from tests.parts.datasets import ct_slice, part10_bytes, series_of, uid
 from tests.parts.files import dataset_bytes
@@ -56,7 +56,7 @@ def test_sigterm_lets_an_upload_by_stow_end(start_gateway: StartGateway) -> None
         time.sleep(0.5)
         yield body[len(body) // 2 :]
 
-    response = httpx.post(
+    response = once.post(
         f"{gateway.dicomweb_url}/studies", content=slowly(), headers={"Content-Type": STOW_TYPE}, timeout=30
     )
     assert told.is_set()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import httpx
-
 from tests.end_to_end.doors import Doors
+from tests.parts import once
 from tests.parts.command import gantry
 from tests.parts.datasets import ct_slice, part10_bytes, uid
 from tests.parts.fix_gateway import StartGateway
@@ -32,7 +31,7 @@ def test_who_deletes_all_is_held_up_and_all_of_it_comes_back(start_gateway: Star
     environment = {"GANTRY_TOKEN": TOKEN, "GANTRY_API_KEYS": "true", "GANTRY_DELETE_RATE": str(STUDIES - 1)}
     gateway = start_gateway(environment=environment)
     admin = {"Authorization": f"Bearer {TOKEN}"}
-    made = httpx.post(f"{gateway.http_url}/tokens", json={"name": "x", "may": ["delete"]}, headers=admin).json()
+    made = once.post(f"{gateway.http_url}/tokens", json={"name": "x", "may": ["delete"]}, headers=admin).json()
     intruder = {"Authorization": f"Bearer {made['secret']}"}
     names = [uid("study", f"s{number}") for number in range(STUDIES)]
     with Doors(gateway) as doors:
@@ -41,14 +40,14 @@ def test_who_deletes_all_is_held_up_and_all_of_it_comes_back(start_gateway: Star
             files = [part10_bytes(ct_slice(f"s{number}", one, rows=8, columns=8)) for one in range(1, 11)]
             assert doors.stow(*files).status == 200
         before = {name: doors.retrieve(name) for name in names}
-        answers = [httpx.delete(f"{gateway.dicomweb_url}/studies/{name}", headers=intruder) for name in names]
+        answers = [once.delete(f"{gateway.dicomweb_url}/studies/{name}", headers=intruder) for name in names]
         assert [answer.status_code for answer in answers[:-1]] == [204] * (STUDIES - 1)
         assert answers[-1].status_code == 429 and int(answers[-1].headers["retry-after"]) > 0
         assert doors.retrieve(names[-1]) == before[names[-1]]
         restore = f"{gateway.http_url}/deleted/restore"
-        assert httpx.post(restore, json={"hours": 1}, headers=intruder).status_code == 403
+        assert once.post(restore, json={"hours": 1}, headers=intruder).status_code == 403
         for body in ({}, {"study": "x"}, {"hours": -1}, {"hours": True, "before": "x"}):
-            assert httpx.post(restore, json=body, headers=admin).status_code == 400, body
+            assert once.post(restore, json=body, headers=admin).status_code == 400, body
         found = told(gateway, "undelete", "--hours", "1", "--list")[1]
         assert f"{names[0]} 10 instances" in found
         assert f"{10 * (STUDIES - 1)} instances of {STUDIES - 1} studies can be brought back" in found
@@ -61,7 +60,7 @@ def test_who_deletes_all_is_held_up_and_all_of_it_comes_back(start_gateway: Star
         headers = {**admin, "Accept": "application/json"}
 
         def restored() -> list[dict[str, Any]]:
-            events = httpx.get(f"{gateway.http_url}/audit?action=admin", headers=headers).json()["events"]
+            events = once.get(f"{gateway.http_url}/audit?action=admin", headers=headers).json()["events"]
             return [one for one in events if (one["operation"], one["outcome"]) == ("POST /deleted/restore", "success")]
 
         (event,) = until(restored)  # what is audited is written behind the answer

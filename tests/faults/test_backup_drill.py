@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.end_to_end.doors import Doors
 from tests.faults.conftest import Yard
 from tests.faults.test_overload import until
+from tests.parts import once
 from tests.parts.command import gantry
 from tests.parts.gateway import GatewayProcess
 from tests.parts.ledger import Ledger, Piece, alive, by_c_store, by_stow, make_piece, quiet, verify
@@ -71,7 +71,7 @@ def read_feed(gateway: GatewayProcess, since: int = 0) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     while True:
         asked = {"since": entries[-1]["sequence"] if entries else since}
-        page = httpx.get(f"{gateway.http_url}/changes", params=asked, timeout=20).json()["changes"]
+        page = once.get(f"{gateway.http_url}/changes", params=asked, timeout=20).json()["changes"]
         if not page:
             return entries
         entries += page
@@ -125,10 +125,10 @@ def test_an_index_of_yesterday_is_brought_up_to_date(
     own = {name: value for name, value in environment.items() if name.startswith("GANTRY_")}
     early = yard.gateway(**own)
     until(lambda: "index_behind" in {event["event"] for event in early.events()})
-    ready = httpx.get(f"{early.http_url}/readyz", timeout=20)
+    ready = once.get(f"{early.http_url}/readyz", timeout=20)
     assert (ready.status_code, ready.json()["status"]) == (200, "degraded")
     assert ready.json()["checks"]["history"] == {"status": "failing", "reason": "index_behind"}
-    until(lambda: "gantry_index_behind 1.0" in httpx.get(f"{early.http_url}/metrics", timeout=20).text)
+    until(lambda: "gantry_index_behind 1.0" in once.get(f"{early.http_url}/metrics", timeout=20).text)
     if not yard.settings:
         said = gantry("doctor", *arguments)
         assert said.returncode == 1
@@ -159,7 +159,7 @@ def test_an_index_of_yesterday_is_brought_up_to_date(
             path = f"/studies/{piece.study_uid}/series/{piece.series_uid}/instances/{piece.sop_uid}"
             assert doors.get(path).status_code in (404, 410)
     alive(ledger, again, "drill")
-    assert httpx.get(f"{again.http_url}/readyz", timeout=20).json()["checks"]["history"]["status"] == "ok"
+    assert once.get(f"{again.http_url}/readyz", timeout=20).json()["checks"]["history"]["status"] == "ok"
     quiet(again)
     assert again.stop() == 0
     code, swept = yard.deed("sweep_days", yard.place(), 3)

@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-import httpx
 import pytest
 
 from tests.end_to_end.doors import Doors
 from tests.faults.conftest import SEAWEEDFS, Yard
 from tests.faults.test_links import OUT_OF_RESOURCES, PATIENCE, ready, recovered
 from tests.parts import ledger as books
+from tests.parts import once
 from tests.parts.gateway import GatewayProcess
 from tests.parts.ledger import Ledger, make_piece
 from tests.parts.link import Link
@@ -70,7 +70,7 @@ def test_a_gateway_whose_cables_are_pulled_says_so_and_comes_back(yard: Yard, le
                     sender.start()
                 with Doors(gateway, seconds=90) as doors, ThreadPoolExecutor(1) as aside:
                     said = aside.submit(ready, gateway)
-                    assert httpx.get(f"{gateway.http_url}/healthz", timeout=5).status_code == 200
+                    assert once.get(f"{gateway.http_url}/healthz", timeout=5).status_code == 200
                     if name == "objects":
                         study = make_piece("before", 0).study_uid
                         assert len(doors.qido(f"/studies/{study}/instances")) == 3

@@ -7,14 +7,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import LiteralString
 
-import httpx
 import psycopg
 import pytest
 
 from tests.faults.conftest import Yard
 from tests.faults.test_backup_drill import send
 from tests.faults.test_overload import until
-from tests.parts import postgres
+from tests.parts import once, postgres
 from tests.parts.ledger import Ledger, alive, make_piece, quiet, verify
 from tests.parts.postgres import Postgres
 from tests.parts.torture import record, size
@@ -59,7 +58,7 @@ def test_what_a_standby_lacks_comes_back_from_the_objects(yard: Yard, ledger: Le
         yard.settings = {"GANTRY_INDEX": server.url(name)}
         gateway = yard.gateway()
         until(lambda: "index_behind" in {event["event"] for event in gateway.events()})
-        ready = httpx.get(f"{gateway.http_url}/readyz", timeout=20)
+        ready = once.get(f"{gateway.http_url}/readyz", timeout=20)
         assert (ready.status_code, ready.json()["checks"]["history"]["reason"]) == (200, "index_behind")
         send(ledger, gateway, [make_piece("meanwhile", number) for number in range(2)])
         assert gateway.stop() == 0

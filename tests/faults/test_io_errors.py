@@ -8,13 +8,13 @@ from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.end_to_end.doors import Doors
 from tests.end_to_end.test_broken_parts import small_disk
 from tests.faults.conftest import Yard
 from tests.parts import ledger as books
+from tests.parts import once
 from tests.parts.forge import Forge
 from tests.parts.ledger import Ledger, make_piece
 from tests.parts.processes import NotReady
@@ -143,7 +143,7 @@ def test_after_a_sync_that_failed_nothing_is_acknowledged_until_the_next_start(
         books.by_c_store(ledger, (gateway.host, gateway.dimse_port), [make_piece("failing", 8)])
         assert ledger.answers[make_piece("failing", 8).sop_uid] == OUT_OF_RESOURCES
         assert len(doors.qido(f"/studies/{study}/instances")) == 2
-    ready = httpx.get(f"{gateway.http_url}/readyz", timeout=20)
+    ready = once.get(f"{gateway.http_url}/readyz", timeout=20)
     assert ready.status_code == 503
     assert "io_error" in {check.get("reason") for check in ready.json()["checks"].values()}
     books.verify(ledger, gateway)
@@ -189,7 +189,7 @@ def test_objects_of_another_store_are_not_served(yard: Yard, ledger: Ledger) -> 
     piece = make_piece("mounted over", 1)
     with small_disk(gateway.data / "objects", 8, exist_ok=True) as disk:
         books.by_c_store(ledger, (gateway.host, gateway.dimse_port), [piece])
-        assert httpx.get(f"{gateway.http_url}/readyz", timeout=20).json()["checks"]["objects"]["status"] == "failing"
+        assert once.get(f"{gateway.http_url}/readyz", timeout=20).json()["checks"]["objects"]["status"] == "failing"
         assert list(disk.iterdir()) == []
     books.resend(ledger, gateway)
     books.verify(ledger, gateway)

@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import LiteralString
 
-import httpx
 import psycopg
 import pytest
 from psycopg import sql
@@ -21,6 +20,7 @@ from storage.objects.s3 import S3Store
 from tests.end_to_end.doors import Doors
 from tests.faults.conftest import SEAWEEDFS, Yard
 from tests.parts import ledger as books
+from tests.parts import once
 from tests.parts import postgres as postgres_part
 from tests.parts.gateway import GatewayProcess
 from tests.parts.ledger import Ledger, Piece, make_piece
@@ -69,14 +69,14 @@ ON_S3 = pytest.mark.parametrize("yard", [SEAWEEDFS], indirect=True)
 
 def ready(gateway: GatewayProcess) -> dict[str, str]:
     """How each dependency is."""
-    found = httpx.get(f"{gateway.http_url}/readyz", timeout=90).json()
+    found = once.get(f"{gateway.http_url}/readyz", timeout=90).json()
     return {name: check["status"] for name, check in found["checks"].items()}
 
 
 def recovered(gateway: GatewayProcess, seconds: float = 60.0) -> float:
     """Wait until it is ready; how long that took."""
     begun = time.monotonic()
-    while httpx.get(f"{gateway.http_url}/readyz", timeout=90).status_code != 200:
+    while once.get(f"{gateway.http_url}/readyz", timeout=90).status_code != 200:
         assert time.monotonic() - begun < seconds
         time.sleep(0.1)
     return time.monotonic() - begun
@@ -127,7 +127,7 @@ def test_without_its_index_it_refuses_and_comes_back(line: Wired, ledger: Ledger
     ]
     for thread in crowd:
         thread.start()
-    assert httpx.get(f"{line.gateway.http_url}/healthz", timeout=5).status_code == 200
+    assert once.get(f"{line.gateway.http_url}/healthz", timeout=5).status_code == 200
     for thread in crowd:
         thread.join(90)
     assert time.monotonic() - began < 80

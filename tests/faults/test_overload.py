@@ -16,7 +16,6 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
@@ -25,6 +24,7 @@ from tests.end_to_end.doors import Doors, Instance, send
 from tests.faults.conftest import Yard
 from tests.gateway.dicomweb.service import STOW_TYPE, serve, stow_body
 from tests.gateway.dimse.wire import ASSOCIATE_RJ, ASSOCIATE_RQ, P_DATA, Wire, associate_request, pdv, store_command
+from tests.parts import once
 from tests.parts.datasets import ct_slice, part10_bytes
 from tests.parts.gateway import GatewayProcess, clean_environment
 from tests.parts.ledger import Ledger, alive, by_c_store, make_piece, quiet, resend, senders, verify
@@ -57,7 +57,7 @@ def spooled(gateway: GatewayProcess) -> int:
 
 def counted(gateway: GatewayProcess) -> float:
     """Bytes that are being received, as the budget counts them; of each file the last may not be written yet."""
-    lines = httpx.get(f"{gateway.http_url}/metrics").text.splitlines()
+    lines = once.get(f"{gateway.http_url}/metrics").text.splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith("gantry_spooled_bytes "))
 
 
@@ -148,7 +148,7 @@ def test_the_budget_of_bytes_holds_at_both_doors(yard: Yard) -> None:
         assert doors.stow(small[1].file()).status == 200
         assert doors.c_store([small[2]]) == [0]
         assert len(doors.qido("/instances")) == 4
-        text = httpx.get(f"{gateway.http_url}/metrics").text
+        text = once.get(f"{gateway.http_url}/metrics").text
         assert "gantry_spooled_bytes 0.0" in text
         assert 'gantry_stores_turned_away_total{door="dimse"} 1.0' in text
     quiet(gateway)
@@ -307,7 +307,7 @@ def test_a_store_ten_times_slower_than_its_senders_bounds_the_queue(tmp_path: Pa
         service.archive.objects = slow
 
         def client(name: int) -> None:
-            with httpx.Client(base_url=service.url, timeout=60) as web:
+            with once.client(base_url=service.url, timeout=60) as web:
                 for number in range(1, 4):
                     file = part10_bytes(ct_slice(f"slow {name}", number=number))
                     while True:
@@ -413,7 +413,7 @@ def test_a_log_that_nobody_reads_holds_nobody_up(tmp_path: Path) -> None:
     try:
         assert gateway.stdout is not None
         url = gateway.stdout.readline().decode().split()[3]
-        with httpx.Client(base_url=f"{url}/dicomweb", timeout=30) as web:
+        with once.client(base_url=f"{url}/dicomweb", timeout=30) as web:
             junk = stow_body([b"no DICOM" * 10] * 100)  # a line in the log for each
             for _ in range(10):
                 assert web.post("/studies", content=junk, headers={"Content-Type": STOW_TYPE}).status_code == 409

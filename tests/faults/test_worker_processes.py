@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.faults.conftest import Yard
 from tests.faults.test_many_gateways import send
 from tests.parts import ledger as books
+from tests.parts import once
 from tests.parts.gateway import GatewayProcess
 from tests.parts.ledger import Ledger, make_piece
 from tests.parts.torture import is_large, record, size
@@ -72,7 +72,7 @@ def test_a_disk_that_failed_one_process_is_trusted_by_none(yard: Yard, ledger: L
     refused = statuses.index(OUT_OF_RESOURCES)
     assert statuses == [0] * refused + [OUT_OF_RESOURCES] * (80 - refused)
     for _ in range(6):
-        assert httpx.get(f"{gateway.http_url}/readyz", timeout=20).status_code == 503
+        assert once.get(f"{gateway.http_url}/readyz", timeout=20).status_code == 503
     books.verify(ledger, gateway)
     gateway.stop()
     gateway = yard.gateway(GANTRY_WORKERS="2")

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.end_to_end.doors import Doors
 from tests.gateway.dimse.wire import ASSOCIATE_RJ, ASSOCIATE_RQ, IMPLICIT, VERIFICATION, Wire, associate_request
+from tests.parts import once
 from tests.parts.datasets import ct_slice, part10_bytes, series_of
 from tests.parts.fix_gateway import BackendEnvironment, StartGateway, starter
 from tests.parts.gateway import GatewayProcess, Launch, program
@@ -51,7 +51,7 @@ def connections(pid: int) -> int:
 
 def metric(gateway: GatewayProcess, name: str) -> float:
     """The sum of all samples of a name."""
-    text = httpx.get(f"{gateway.http_url}/metrics").text
+    text = once.get(f"{gateway.http_url}/metrics").text
     return sum(float(value) for value in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE))
 
 
@@ -146,7 +146,7 @@ def test_all_end_with_the_first_process(start_gateway: StartGateway) -> None:
     first.wait()
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes))
     after = start_gateway(data=first.data)
-    assert httpx.get(f"{after.http_url}/readyz").status_code == 200
+    assert once.get(f"{after.http_url}/readyz").status_code == 200
 
 
 def test_a_signal_to_the_first_process_stops_all(gateway: GatewayProcess) -> None:

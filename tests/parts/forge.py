@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import ctypes
 import functools
+import gc
 import importlib
 import json
 import os
@@ -188,6 +189,8 @@ def serve() -> None:
     """Answer until standard input ends; then kill what still runs."""
     for name in PRELOADED:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # none of them need look through all of this for garbage
     own_input, own_output = os.fdopen(os.dup(0), "r"), os.fdopen(os.dup(1), "w")
     for descriptor in (own_input.fileno(), own_output.fileno()):
         os.set_inheritable(descriptor, False)

@@ -37,6 +37,7 @@ from storage.archive import Archive
 from storage.versions import OBJECTS
 from tests.end_to_end.doors import Doors, Instance, send
 from tests.gateway.dimse.wire import Wire, echo_command, pdv
+from tests.parts import once
 from tests.parts.datasets import ct_slice, part10_bytes, uid
 from tests.parts.files import dataset_bytes
 from tests.parts.gateway import GatewayProcess
@@ -392,8 +393,8 @@ def c_get(gateway: GatewayProcess, study_uid: str) -> list[bytes]:
 def alive(ledger: Ledger, gateway: GatewayProcess, name: object, seconds: float = 5.0) -> None:
     """A: soon after a fault it is ready, and a canary passes: C-ECHO, C-STORE, STOW-RS, QIDO-RS, WADO-RS."""
     end = time.monotonic() + 4 * seconds * patience()  # a slow machine is no fault
-    while httpx.get(f"{gateway.http_url}/readyz", timeout=10).status_code != 200:
-        assert time.monotonic() < end, json.dumps(httpx.get(f"{gateway.http_url}/readyz", timeout=10).json())
+    while once.get(f"{gateway.http_url}/readyz", timeout=10).status_code != 200:
+        assert time.monotonic() < end, json.dumps(once.get(f"{gateway.http_url}/readyz", timeout=10).json())
         time.sleep(0.05)
     with Wire((gateway.host, gateway.dimse_port), 10) as wire:
         wire.associate()

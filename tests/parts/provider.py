@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.parts import once
 from tests.parts.browser_clients import ROOT, NotFetched, installed, made_once
 from tests.parts.machine import cannot_run, free_port, need
 from tests.parts.processes import background, wait_until
@@ -50,7 +51,7 @@ def provider(folder: Path, back: str) -> Iterator[str]:
 
     def ready() -> bool:
         try:
-            return httpx.get(f"{issuer}/.well-known/openid-configuration").status_code == 200
+            return once.get(f"{issuer}/.well-known/openid-configuration").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -62,7 +63,7 @@ def provider(folder: Path, back: str) -> Iterator[str]:
 def access_token(issuer: str, client: str, scope: str) -> str:
     """An access token for a program (RFC 6749 4.4)."""
     form = {"grant_type": "client_credentials", "scope": scope}
-    answer = httpx.post(f"{issuer}/token", data=form, auth=(client, f"{client}-secret"))
+    answer = once.post(f"{issuer}/token", data=form, auth=(client, f"{client}-secret"))
     assert answer.status_code == 200, answer.text
     return str(answer.json()["access_token"])
 

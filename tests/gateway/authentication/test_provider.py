@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from io import BytesIO
 
-import httpx
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -14,6 +13,7 @@ from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
 
+from tests.parts import once
 from tests.parts.datasets import ct_slice, part10_bytes
 from tests.parts.gateway import GatewayProcess
 from tests.parts.provider import access_token, provider
@@ -45,31 +45,31 @@ def test_scopes_of_a_real_provider_are_what_a_program_may_do(issuer: str, gatewa
     """
     ds = ct_slice("provided")
     studies = f"{gateway.dicomweb_url}/studies"
-    challenge = httpx.get(studies).headers["www-authenticate"]
+    challenge = once.get(studies).headers["www-authenticate"]
     metadata = f"{gateway.http_url}/.well-known/oauth-protected-resource"
     assert challenge == f'Bearer realm="gantry", resource_metadata="{metadata}"'
-    told = httpx.get(metadata).json()
+    told = once.get(metadata).json()
     assert (told["resource"], told["authorization_servers"]) == (gateway.http_url, [issuer])
     assert "dicom.read" in told["scopes_supported"]
-    found = httpx.get(f"{gateway.http_url}/.well-known/oauth-authorization-server", follow_redirects=True).json()
+    found = once.get(f"{gateway.http_url}/.well-known/oauth-authorization-server", follow_redirects=True).json()
     assert (found["issuer"], found["token_endpoint"]) == (issuer, f"{issuer}/token")
     modality, viewer = (
         bearer(access_token(issuer, "modality", EVERYTHING)),
         access_token(issuer, "viewer", "dicom.search"),
     )
-    assert httpx.post(studies, content=part10_bytes(ds), headers=modality).status_code == 200
-    assert httpx.get(studies, headers=bearer(viewer)).json()[0]["0020000D"]["Value"] == [ds.StudyInstanceUID]
+    assert once.post(studies, content=part10_bytes(ds), headers=modality).status_code == 200
+    assert once.get(studies, headers=bearer(viewer)).json()[0]["0020000D"]["Value"] == [ds.StudyInstanceUID]
     one = f"{studies}/{ds.StudyInstanceUID}"
-    assert httpx.get(f"{one}/metadata", headers=bearer(viewer)).status_code == 403  # granted no more than asked for
+    assert once.get(f"{one}/metadata", headers=bearer(viewer)).status_code == 403  # granted no more than asked for
     both = bearer(access_token(issuer, "viewer", "dicom.search dicom.read"))
-    assert httpx.get(f"{one}/metadata", headers=both).status_code == 200
-    assert httpx.post(studies, content=part10_bytes(ds), headers=both).status_code == 403
-    assert httpx.delete(one, headers=both).status_code == 403
+    assert once.get(f"{one}/metadata", headers=both).status_code == 200
+    assert once.post(studies, content=part10_bytes(ds), headers=both).status_code == 403
+    assert once.delete(one, headers=both).status_code == 403
     head, body, signature = viewer.split(".")
     turned = f"{head}.{body}.{signature[:-4]}AAAA"
-    assert httpx.get(studies, headers=bearer(turned)).status_code == 401
-    assert httpx.delete(one, headers=modality).status_code == 204
-    refused = httpx.post(
+    assert once.get(studies, headers=bearer(turned)).status_code == 401
+    assert once.delete(one, headers=modality).status_code == 204
+    refused = once.post(
         f"{issuer}/token",
         data={"grant_type": "client_credentials", "scope": "dicom.delete"},
         auth=("viewer", "viewer-secret"),

@@ -23,6 +23,7 @@ from gateway.http import documentation, health
 from gateway.http.protocol import Protocol
 from gateway.settings import Settings
 from storage import Archive, open_archive
+from tests.parts import once
 from tests.parts.datasets import part10_bytes
 from tests.parts.received import received
 
@@ -39,7 +40,7 @@ class Service:
         self.origin = f"http://{host}:{port}"
         self.url = f"{self.origin}/dicomweb"
         self.folder = folder
-        self.client = httpx.Client(base_url=self.url, timeout=30)
+        self.client = once.client(base_url=self.url, timeout=30)
 
     def get(self, path: str, accept: str | None = None, **headers: str) -> httpx.Response:
         """GET below the root; `accept` None sends the client's own `*/*`, headers have `_` for `-`."""

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from tests.gateway.dicomweb.service import Service, parts_of, serve
 from tests.gateway.dicomweb.test_rendered import url
 from tests.gateway.render.states import state, voi
+from tests.parts import once
 from tests.parts.datasets import ct_slice, multi_frame
 
 PLAIN = ct_slice("mark", rows=200, columns=300)
@@ -89,7 +90,7 @@ def test_wado_uri_marks_its_pictures_too(plain: Service, marking: Service) -> No
         f"/wado?requestType=WADO&studyUID={PLAIN.StudyInstanceUID}&seriesUID={PLAIN.SeriesInstanceUID}"
         f"&objectUID={PLAIN.SOPInstanceUID}&contentType=image/png"
     )
-    marked, bare = (pixels(httpx.get(f"{one.origin}{path}").content)[0] for one in (marking, plain))
+    marked, bare = (pixels(once.get(f"{one.origin}{path}").content)[0] for one in (marking, plain))
     assert (marked != bare)[100:, 75:].any() and not (marked != bare)[:100].any()
 
 

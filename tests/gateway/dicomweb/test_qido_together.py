@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import permutations
 
-import httpx
 import pytest
 
+from tests.parts import once
 from tests.parts.datasets import ct_slice, part10_bytes
 from tests.parts.gateway import BACKENDS, GatewayProcess
 
@@ -35,12 +35,12 @@ def test_keys_add_up_in_whatever_order(module_gateway: GatewayProcess) -> None:
         )
         ds.AccessionNumber = f"TOGETHER{number}"
         kind = {"Content-Type": "application/dicom", "Accept": "application/dicom+json"}
-        assert httpx.post(studies, content=part10_bytes(ds), headers=kind).status_code == 200
+        assert once.post(studies, content=part10_bytes(ds), headers=kind).status_code == 200
     for pair in permutations(KEYS, 2):
         names = [key.partition("=")[0] for key in pair]
         if names[0] == names[1]:
             continue
-        answer = httpx.get(f"{studies}?{'&'.join(pair)}")
+        answer = once.get(f"{studies}?{'&'.join(pair)}")
         expected = 1 if any((key[-1] == "1" and "-" not in key) or "NAME1" in key for key in pair) else 3
         assert answer.status_code == 200, pair
         assert len(answer.json()) == expected, pair

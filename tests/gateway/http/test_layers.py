@@ -21,7 +21,7 @@ from gateway.http import health
 from gateway.http.identity import caller_of
 from storage.errors import ObjectStoreUnavailable
 from tests.gateway.dicomweb.service import Service, serve
-from tests.parts import asynchronous
+from tests.parts import asynchronous, once
 
 TOKEN = "a-token-of-enough-length"
 VIEWER = "https://viewer.example"
@@ -60,7 +60,7 @@ EXTRA = [
 @contextmanager
 def running(folder: Path, **settings: Any) -> Iterator[Service]:
     with serve(folder, more_routes=EXTRA, **settings) as service:
-        service.client = httpx.Client(base_url=service.origin, timeout=10)
+        service.client = once.client(base_url=service.origin, timeout=10)
         yield service
 
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from gateway.limiter import MOST, Limiter
+from tests.parts import once
 from tests.parts.fix_gateway import StartGateway
 from tests.parts.gateway import GatewayProcess
 
@@ -27,13 +28,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
     with GatewayProcess(tmp_path_factory.mktemp("limits") / "data", environment=environment) as started:
         for name in ("reader", "writer"):
             body = {"name": name, "password": PASSWORD, "may": ["search"]}
-            answer = httpx.post(f"{started.http_url}/users", json=body, headers={"Authorization": f"Bearer {TOKEN}"})
+            answer = once.post(f"{started.http_url}/users", json=body, headers={"Authorization": f"Bearer {TOKEN}"})
             assert answer.status_code == 201, answer.text
         yield started
 
 
 def ask(gateway: GatewayProcess, address: str, name: str, password: str) -> httpx.Response:
-    return httpx.get(f"{gateway.dicomweb_url}/studies", auth=(name, password), headers={"X-Forwarded-For": address})
+    return once.get(f"{gateway.dicomweb_url}/studies", auth=(name, password), headers={"X-Forwarded-For": address})
 
 
 def test_guessing_passwords_ends_for_who_guesses(gateway: GatewayProcess) -> None:
@@ -51,7 +52,7 @@ def test_guessing_passwords_ends_for_who_guesses(gateway: GatewayProcess) -> Non
 def test_guessing_tokens_is_answered_by_429_and_a_right_one_still_taken(gateway: GatewayProcess) -> None:
     """S-79: who shares an address with one who guesses, a proxy's perhaps, is not locked out."""
     url = f"{gateway.dicomweb_url}/studies"
-    with httpx.Client(headers={"X-Forwarded-For": "192.0.2.3"}) as client:
+    with once.client(headers={"X-Forwarded-For": "192.0.2.3"}) as client:
         found = [client.get(url, headers={"Authorization": f"Bearer guess-{n}"}).status_code for n in range(95)]
         assert found[:90] == [401] * 90
         assert found[-1] == 429
@@ -65,13 +66,13 @@ def test_callers_have_a_rate_of_requests_where_one_is_set(start_gateway: StartGa
         environment={"GANTRY_TOKEN": TOKEN, "GANTRY_API_KEYS": "true", "GANTRY_REQUEST_RATE": "0.5"}
     )
     mine = {"Authorization": f"Bearer {TOKEN}"}
-    made = httpx.post(f"{started.http_url}/tokens", json={"name": "other", "may": ["search"]}, headers=mine)
+    made = once.post(f"{started.http_url}/tokens", json={"name": "other", "may": ["search"]}, headers=mine)
     other = {"Authorization": f"Bearer {made.json()['secret']}"}
-    answers = [httpx.get(f"{started.dicomweb_url}/studies", headers=mine) for _ in range(20)]
+    answers = [once.get(f"{started.dicomweb_url}/studies", headers=mine) for _ in range(20)]
     late = next(answer for answer in answers if answer.status_code == 429)
     assert int(late.headers["retry-after"]) >= 1
-    assert httpx.get(f"{started.dicomweb_url}/studies", headers=other).status_code in (200, 204)
-    assert httpx.get(f"{started.http_url}/healthz", headers=mine).status_code == 200
+    assert once.get(f"{started.dicomweb_url}/studies", headers=other).status_code in (200, 204)
+    assert once.get(f"{started.http_url}/healthz", headers=mine).status_code == 200
 
 
 def test_buckets_are_bounded_in_number() -> None:

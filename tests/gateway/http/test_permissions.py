@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from gateway.rights import Action
-from tests.parts import command
+from tests.parts import command, once
 from tests.parts.datasets import ct_slice, part10_bytes
 from tests.parts.gateway import GatewayProcess
 
@@ -50,7 +50,7 @@ class Asking:
         """Ask, by a path or a whole URL."""
         headers = {**self._headers, **more.pop("headers", {})}
         url = path if path.startswith("http") else self._root + path
-        return httpx.request(method, url, headers=headers, timeout=60, **more)
+        return once.request(method, url, headers=headers, timeout=60, **more)
 
     get = partialmethod(request, "GET")
     post = partialmethod(request, "POST")

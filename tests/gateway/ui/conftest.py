@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Error, Locator, Page, Request, expect
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from tests.parts import once
 from tests.parts.datasets import part10_bytes, uid
 from tests.parts.fix_gateway import BackendEnvironment, starter
 from tests.parts.gateway import GatewayProcess
@@ -46,7 +46,7 @@ def stow(
     if token:
         headers["Authorization"] = f"Bearer {token}"
     body = b"".join(parts) + b"--part--\r\n"
-    answer = httpx.post(f"{gateway.dicomweb_url}/studies", content=body, headers=headers, timeout=60)
+    answer = once.post(f"{gateway.dicomweb_url}/studies", content=body, headers=headers, timeout=60)
     assert answer.status_code == 200, answer.text
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zipfile
 from io import BytesIO
 
-import httpx
 import pytest
 from playwright.sync_api import Download, expect
 from pydicom import dcmread
@@ -13,6 +12,7 @@ from pydicom import dcmread
 from tests.gateway.ui.conftest import Visit, Visitors, stow
 from tests.gateway.ui.phantom import ct_torso, mr_head
 from tests.gateway.ui.test_signin import TOKEN, sign_in
+from tests.parts import once
 from tests.parts.datasets import uid
 from tests.parts.fix_gateway import StartGateway
 from tests.parts.gateway import GatewayProcess
@@ -88,7 +88,7 @@ def test_a_series_and_then_the_study_are_deleted_after_asking(page_gateway: Gate
     here.page.get_by_role("button", name="Delete the study").click()
     expect(here.page.get_by_text("Test, gone")).to_have_count(0)
     expect(here.page.locator("#list-page")).to_be_visible()
-    answer = httpx.get(f"{page_gateway.dicomweb_url}/studies/{uid('study', 'gone')}/metadata")
+    answer = once.get(f"{page_gateway.dicomweb_url}/studies/{uid('study', 'gone')}/metadata")
     assert answer.status_code == 410
 
 

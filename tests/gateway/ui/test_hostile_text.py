@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from playwright.sync_api import FilePayload, expect
 from pydicom.dataset import Dataset
@@ -14,6 +13,7 @@ from tests.gateway.render.states import boxed, state
 from tests.gateway.ui.conftest import Visitors, stow
 from tests.gateway.ui.slides import JPEG, layered
 from tests.gateway.ui.test_documents import finding
+from tests.parts import once
 from tests.parts.datasets import change, ct_slice, report, sequence_item, uid
 from tests.parts.gateway import GatewayProcess
 
@@ -209,7 +209,7 @@ def test_text_that_a_presentation_state_draws_is_drawn(archive: GatewayProcess, 
     ds = state(image, study=f"drawn-{number}", GraphicAnnotationSequence=[annotation], ContentLabel="SCRIPT")
     stow(archive, [image, ds])
     where = f"{archive.dicomweb_url}/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}/instances"
-    answer = httpx.get(f"{where}/{ds.SOPInstanceUID}/rendered")
+    answer = once.get(f"{where}/{ds.SOPInstanceUID}/rendered")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
     assert answer.content[:3] == b"\xff\xd8\xff" and answer.headers["x-content-type-options"] == "nosniff"
 

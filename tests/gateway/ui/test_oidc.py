@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, Page, TimeoutError, expect
 
@@ -17,7 +16,7 @@ from tests.gateway.ui.conftest import stow
 from tests.gateway.ui.phantom import ct_torso
 from tests.gateway.ui.test_signin import TOKEN
 from tests.gateway.ui.test_viewer_ohif import NO_TOUR, wait_for_contrast
-from tests.parts import ohif
+from tests.parts import ohif, once
 from tests.parts.datasets import ct_slice, part10_bytes, uid
 from tests.parts.fix_browser import artifact
 from tests.parts.gateway import GatewayProcess
@@ -87,7 +86,7 @@ def events(gateway: GatewayProcess, action: str) -> list[dict[str, object]]:
     """Events of signing in and out, the newest first."""
     url = f"{gateway.http_url}/audit?action={action}"
     for _ in range(100):
-        answer = httpx.get(url, headers={"Authorization": f"Bearer {TOKEN}"})
+        answer = once.get(url, headers={"Authorization": f"Bearer {TOKEN}"})
         if found := [one for one in answer.json()["events"] if "/sign" in str(one["operation"])]:
             return found
         time.sleep(0.1)
@@ -116,9 +115,9 @@ def test_people_sign_in_see_what_roles_give_them_and_sign_out(gateway: GatewayPr
     # The cookie permits nothing to a page of another site, nor to a request that does not say whose it is.
     study = f"{gateway.dicomweb_url}/studies/{uid('study', 'signed')}"
     cookies = {"Cookie": f"gantry-session={cookie['value']}"}
-    assert httpx.get(f"{study}/metadata", headers=cookies).status_code == 200
+    assert once.get(f"{study}/metadata", headers=cookies).status_code == 200
     other = f"{gateway.dicomweb_url}/studies/{uid('study', 'other')}"
-    assert httpx.get(f"{other}/metadata", headers=cookies).status_code == 404
+    assert once.get(f"{other}/metadata", headers=cookies).status_code == 404
     for more in (
         {},
         {"Origin": "https://evil.example"},
@@ -126,22 +125,22 @@ def test_people_sign_in_see_what_roles_give_them_and_sign_out(gateway: GatewayPr
         {"Sec-Fetch-Site": "cross-site", "Origin": gateway.http_url},
         {"Sec-Fetch-Site": "same-site"},
     ):
-        assert httpx.delete(study, headers={**cookies, **more}).status_code == 403, more
+        assert once.delete(study, headers={**cookies, **more}).status_code == 403, more
     body = part10_bytes(ct_slice("forged"))
     kind = {"Content-Type": "application/dicom", "Accept": "application/dicom+json"}
     for more, reason in (({}, "cross_site"), ({"Origin": gateway.http_url}, "forbidden")):
-        answer = httpx.post(f"{gateway.dicomweb_url}/studies", content=body, headers={**cookies, **kind, **more})
+        answer = once.post(f"{gateway.dicomweb_url}/studies", content=body, headers={**cookies, **kind, **more})
         assert (answer.status_code, answer.json()["type"]) == (403, f"urn:gantry:problem:{reason}")
     # It is no bearer token.
     as_token = {"Authorization": f"Bearer {cookie['value']}"}
-    assert httpx.get(f"{study}/metadata", headers=as_token).status_code == 401
+    assert once.get(f"{study}/metadata", headers=as_token).status_code == 401
 
     window.get_by_role("button", name="Sign out").click()
     window.get_by_role("button", name="Yes, sign me out").click()  # the provider asks for itself
     expect(window.get_by_role("dialog", name="Sign in to Gantry")).to_be_visible()
     window.get_by_role("link", name="Sign in with your organisation").click()
     expect(window.locator("input[name=login]")).to_be_visible()  # it does not remember who it was
-    assert httpx.get(f"{study}/metadata", headers=cookies).status_code == 401
+    assert once.get(f"{study}/metadata", headers=cookies).status_code == 401
     assert events(gateway, "logout")[0]["outcome"] == "success"
 
 
@@ -184,7 +183,7 @@ def test_who_has_no_role_sees_nothing(gateway: GatewayProcess, window: Page) -> 
 
 def test_a_sign_in_that_was_begun_elsewhere_is_refused(gateway: GatewayProcess, window: Page) -> None:
     """State, verifier and nonce are those of this browser's own attempt."""
-    begun = httpx.get(f"{gateway.http_url}/signin")
+    begun = once.get(f"{gateway.http_url}/signin")
     assert begun.status_code == 303
     state = parse_qs(urlsplit(begun.headers["location"]).query)["state"][0]
     back = f"{gateway.http_url}/signin/callback"
@@ -200,7 +199,7 @@ def test_a_sign_in_that_was_begun_elsewhere_is_refused(gateway: GatewayProcess, 
         ({"code": "stolen", "state": state, "iss": "https://evil.example"}, flow),
         ({}, "gantry-sign-in=a.b.c"),
     ):
-        answer = httpx.get(back, params=query, headers={"Cookie": cookie} if cookie else {})
+        answer = once.get(back, params=query, headers={"Cookie": cookie} if cookie else {})
         assert answer.status_code == 303
         assert answer.headers["location"] == f"{gateway.http_url}/#/sign-in-failed"
         assert "gantry-session" not in answer.headers["set-cookie"]
@@ -222,7 +221,7 @@ def test_behind_tls_cookies_belong_to_this_host_alone(gateway: GatewayProcess, t
     arguments = ["--config", str(gateway.data.parent / "gantry.toml")]
     public = {"GANTRY_TOKEN": TOKEN, "GANTRY_PUBLIC_URL": "https://imaging.example"}
     with GatewayProcess(tmp_path / "data", arguments=arguments, environment=public) as behind:
-        begun = httpx.get(f"{behind.http_url}/signin")
+        begun = once.get(f"{behind.http_url}/signin")
         cookie = begun.headers["set-cookie"]
         assert cookie.startswith("__Host-gantry-sign-in=")
         assert {"HttpOnly", "Secure", "Path=/", "SameSite=lax"} <= {part.strip() for part in cookie.split(";")}

@@ -10,6 +10,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
+from tests.parts import once
 from tests.parts.gateway import GatewayProcess
 
 STATIC = files("gateway.ui") / "static"
@@ -44,7 +45,7 @@ class Tags(HTMLParser):
 @pytest.fixture(scope="module")
 def client(page_gateway: GatewayProcess) -> Iterator[httpx.Client]:
     """A client of the gateway that has nothing stored."""
-    with httpx.Client(base_url=page_gateway.http_url) as connected:
+    with once.client(base_url=page_gateway.http_url) as connected:
         yield connected
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
 from playwright.sync_api import expect
 
@@ -12,6 +11,7 @@ from tests.gateway.ui.conftest import Visit, Visitors, stow
 from tests.gateway.ui.phantom import ct_torso
 from tests.gateway.ui.test_signin import TOKEN, sign_in
 from tests.gateway.ui.test_upload import DROP
+from tests.parts import once
 from tests.parts.datasets import uid
 from tests.parts.fix_browser import artifact
 from tests.parts.gateway import GatewayProcess
@@ -114,7 +114,7 @@ def test_sharing_deleting_and_storing_are_offered_to_whom_they_are_permitted(
     gateway: GatewayProcess, visit: Visitors
 ) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    made = httpx.post(f"{gateway.http_url}/tokens", json={"name": "looks", "may": ["search", "read"]}, headers=headers)
+    made = once.post(f"{gateway.http_url}/tokens", json={"name": "looks", "may": ["search", "read"]}, headers=headers)
     here = opened(visit(gateway), made.json()["secret"])
     with here.page.expect_response("**/session"):
         here.page.reload()

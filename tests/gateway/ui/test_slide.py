@@ -9,7 +9,6 @@ import os
 import re
 from io import BytesIO
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,6 +17,7 @@ from playwright.sync_api import expect
 from gateway.render.profiles import well_known
 from tests.gateway.ui.conftest import Visit, Visitors, stow
 from tests.gateway.ui.slides import GREEN, JPEG, MARK, concatenation, fluorescence, layered, slide
+from tests.parts import once
 from tests.parts.datasets import uid
 from tests.parts.gateway import GatewayProcess
 
@@ -135,7 +135,7 @@ def test_the_tiles_of_a_sparse_slide_are_found_by_their_positions(archive: Gatew
     # Four of eight columns in seven rows, stored backwards.
     assert asked
     assert max(asked) <= 28
-    answers = [httpx.get(url).status_code for url in here.asked("/frames/")]
+    answers = [once.get(url).status_code for url in here.asked("/frames/")]
     assert set(answers) == {200}
 
 
@@ -165,7 +165,7 @@ def test_channels_and_focal_planes_are_chosen_from_a_list(
     choice.select_option(label=names[0])
     wait_for_colour(here, 0.5, 0.5, RED)
     expect(how).to_contain_text(f"40{TIMES}   0.25 µm / pixel")
-    answers = {httpx.get(url).status_code for url in here.asked("/frames/")}
+    answers = {once.get(url).status_code for url in here.asked("/frames/")}
     assert answers == {200}
 
 
@@ -221,7 +221,7 @@ def test_each_optical_path_has_a_picture_in_its_own_profile(archive: GatewayProc
     stow(archive, [ds], syntax=JPEG)
     instance = f"{archive.dicomweb_url}/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}/instances"
     for frame, profile, colour in ((1, adobe, RED), (4, adobe, RED), (5, romm, BLUE), (8, romm, BLUE)):
-        answer = httpx.get(
+        answer = once.get(
             f"{instance}/{ds.SOPInstanceUID}/frames/{frame}/rendered?iccprofile=yes", headers={"Accept": "image/png"}
         )
         assert answer.status_code == 200, answer.text

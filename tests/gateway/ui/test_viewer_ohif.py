@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,7 +15,7 @@ from gateway import ohif as installer
 from tests.gateway.ui.conftest import Visitors, stow
 from tests.gateway.ui.phantom import ct_torso
 from tests.gateway.ui.test_signin import TOKEN, sign_in
-from tests.parts import ohif
+from tests.parts import ohif, once
 from tests.parts.datasets import uid
 from tests.parts.fix_browser import artifact
 from tests.parts.gateway import GatewayProcess
@@ -33,7 +32,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
     data = tmp_path_factory.mktemp("viewer") / "data"
     with GatewayProcess(data, environment={"GANTRY_TOKEN": TOKEN}) as gateway:
         stow(gateway, ct_torso("ct", slices=8, size=128, PatientName="Phantom^Torso"), TOKEN)
-        answer = httpx.get(f"{gateway.http_url}/viewer/")
+        answer = once.get(f"{gateway.http_url}/viewer/")
         assert (answer.status_code, answer.json()["type"]) == (404, "urn:gantry:problem:no_viewer")
         installer.install(built, data)
         yield gateway
@@ -84,21 +83,21 @@ def test_ohif_is_opened_from_the_page_and_shows_the_study(gateway: GatewayProces
 def test_its_files_are_cached_and_come_with_a_policy(gateway: GatewayProcess) -> None:
     """S-60: nothing from other hosts, and the page's own policy is none the wider for it."""
     home = f"{gateway.http_url}/viewer/"
-    deep = httpx.get(f"{home}viewer?StudyInstanceUIDs=1.2.3")
+    deep = once.get(f"{home}viewer?StudyInstanceUIDs=1.2.3")
     assert (deep.status_code, deep.headers["content-type"]) == (200, "text/html; charset=utf-8")
     policy = deep.headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "'sha256-" in policy
     assert "http" not in policy
     assert "unsafe-inline" not in policy.partition("style-src")[0]
-    assert "unsafe" not in httpx.get(gateway.http_url).headers["content-security-policy"]
+    assert "unsafe" not in once.get(gateway.http_url).headers["content-security-policy"]
     (bundle,) = Path(gateway.data / "viewer").glob("app.bundle.*.js")
-    first = httpx.get(home + bundle.name)
+    first = once.get(home + bundle.name)
     assert first.headers["cache-control"] == "public, max-age=31536000, immutable"
-    assert httpx.get(home + bundle.name, headers={"If-None-Match": first.headers["etag"]}).status_code == 304
-    assert httpx.head(home + "app-config.js").headers["content-type"] == "text/javascript; charset=utf-8"
-    assert httpx.get(home + "none.js").status_code == 404
-    assert httpx.get(home.rstrip("/"), follow_redirects=True).url == home
+    assert once.get(home + bundle.name, headers={"If-None-Match": first.headers["etag"]}).status_code == 304
+    assert once.head(home + "app-config.js").headers["content-type"] == "text/javascript; charset=utf-8"
+    assert once.get(home + "none.js").status_code == 404
+    assert once.get(home.rstrip("/"), follow_redirects=True).url == home
 
 
 def test_without_ohif_the_menu_does_not_offer_it(gateway_process: GatewayProcess, visit: Visitors) -> None:
