@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
@@ -45,6 +46,9 @@ WEB_FORBIDDEN = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.2"})
 
 MAX_IN_MEMORY = 16 << 20
 """Larger objects are transcoded from a copy on the spool's disk, in bytes."""
+
+SHORT_TABLE = 64
+"""Bytes up to which tables of frames are kept in memory."""
 
 MAX_ICON_BYTES = 64 << 20
 """Longest compressed Pixel Data inside a sequence; it is read whole."""
@@ -300,7 +304,13 @@ def frame_table(located: Located) -> FrameTable:
     """Where the instance's frames lie. Raises NotFound when it has none that can be addressed."""
     if located.frames is None:
         raise NotFound("the instance has no frames")
-    return FrameTable.from_bytes(located.frames)
+    return _short_table(located.frames) if len(located.frames) <= SHORT_TABLE else FrameTable.from_bytes(located.frames)
+
+
+@lru_cache(256)
+def _short_table(data: bytes) -> FrameTable:
+    """The slices of a series often have the same one."""
+    return FrameTable.from_bytes(data)
 
 
 def stored_frame(archive: Archive, located: Located, number: int, table: FrameTable | None = None) -> bytes:

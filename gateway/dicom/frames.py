@@ -178,6 +178,11 @@ class NativeFrames(FrameTable):
         self.frame_bits = frame_bits
         self.word = word
 
+    @property
+    def as_stored(self) -> bool:
+        """Whether `extract` leaves a frame as it lies in the file."""
+        return self.word == 1 and self.frame_bits % 8 == 0
+
     def to_bytes(self) -> bytes:
         return self._pack(_NATIVE, _NATIVE_BODY.pack(self.offset, self.length, self.frame_bits, self.word))
 

@@ -33,7 +33,9 @@ class DecodedFrame:
     photometric_interpretation: str
 
 
-def decode_frame(data: bytes, description: PixelDescription, syntax_uid: str, *, halvings: int = 0) -> DecodedFrame:
+def decode_frame(
+    data: bytes | memoryview, description: PixelDescription, syntax_uid: str, *, halvings: int = 0
+) -> DecodedFrame:
     """Decode one frame: a codestream, or a native frame in little endian that starts on a byte.
 
     `halvings` asks for 1/2**halvings of the size, where the codec can do that for less than the whole (else it is
@@ -44,7 +46,7 @@ def decode_frame(data: bytes, description: PixelDescription, syntax_uid: str, *,
         Unavailable: all decoders are busy.
     """
     if syntax_uid in codecs.DECODED:
-        decoded = decoding.decode(data, description, syntax_uid, halvings=halvings)
+        decoded = decoding.decode(bytes(data), description, syntax_uid, halvings=halvings)
         if isinstance(decoded, codecs.Decoded):
             return decoded_values(decoded, description, syntax_uid)
         data = decoded
@@ -53,7 +55,7 @@ def decode_frame(data: bytes, description: PixelDescription, syntax_uid: str, *,
     return _native(data, description)
 
 
-def _native(data: bytes, description: PixelDescription) -> DecodedFrame:
+def _native(data: bytes | memoryview, description: PixelDescription) -> DecodedFrame:
     rows, columns, samples = description.rows, description.columns, description.samples_per_pixel
     photometric = description.photometric_interpretation
     if len(data) < -(-description.frame_bits // 8):

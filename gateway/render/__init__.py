@@ -6,9 +6,7 @@ Presentation LUT shape; then region, viewport and encoding (PS3.18 8.3.5). Block
 
 from __future__ import annotations
 
-from gateway import retrieve
 from gateway.dicom.decoding import decode_here
-from gateway.errors import NotRenderable
 from gateway.render import plugins
 from gateway.render.encode import FORMATS
 from gateway.render.kept import VERSION, keep
@@ -16,7 +14,7 @@ from gateway.render.others import in_scale
 from gateway.render.picture import draw, draw_thumbnail
 from gateway.render.profiles import PROFILES, convert_here
 from gateway.render.reduced import reduce_here
-from gateway.render.source import header_of
+from gateway.render.source import header_and_frame
 from gateway.render.view import MAX_PIXELS, Picture, View, Viewport
 from storage.archive import Archive
 from storage.records import Located
@@ -54,9 +52,8 @@ def render(archive: Archive, located: Located, frame: int, view: View, media_typ
     """
 
     def make() -> Picture:
-        header = header_of(archive, located, profiles=view.profile != "no")
-        scaled = in_scale(archive, located, header, view)
-        return draw(header, _frame(archive, located, frame), frame, scaled, media_type)
+        header, data = header_and_frame(archive, located, frame, profiles=view.profile != "no")
+        return draw(header, data, frame, in_scale(archive, located, header, view), media_type)
 
     return keep(archive, located, f"frame {frame} {view!r}", media_type, make)
 
@@ -70,13 +67,7 @@ def thumbnail(
     """
 
     def make() -> Picture:
-        header = header_of(archive, located)
-        return draw_thumbnail(header, _frame(archive, located, frame), frame, size, media_type)
+        header, data = header_and_frame(archive, located, frame)
+        return draw_thumbnail(header, data, frame, size, media_type)
 
     return keep(archive, located, f"thumbnail {frame} {size!r}", media_type, make)
-
-
-def _frame(archive: Archive, located: Located, frame: int) -> bytes:
-    if located.frames is None:
-        raise NotRenderable("the instance has no frames that can be told apart")
-    return retrieve.stored_frame(archive, located, frame)

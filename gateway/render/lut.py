@@ -17,6 +17,9 @@ MAX_ENTRIES = 65_536
 ROWS_AT_ONCE = 64
 """Rows of a frame that are worked on at once."""
 
+RAMP_ROWS = 128
+"""The same, of those that are worked out and not looked up."""
+
 MAX_SEGMENTS = MAX_ENTRIES
 """Most segments of a segmented palette, those repeated by indirect segments included."""
 
@@ -135,3 +138,26 @@ def look_up(table: NDArray[numpy.uint8], index: NDArray[Any]) -> NDArray[numpy.u
     for row in range(0, len(index), ROWS_AT_ONCE):
         numpy.take(table, index[row : row + ROWS_AT_ONCE], 0, out[row : row + ROWS_AT_ONCE], mode="clip")
     return out
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """`scale * value + offset` within 0..255, rounded down, in single precision."""
+
+    scale: float
+    offset: float
+
+    def apply(self, values: NDArray[Any]) -> NDArray[numpy.uint8]:
+        """The greys of some rows of 16-bit values."""
+        out = numpy.empty(values.shape, numpy.uint8)
+        work = numpy.empty((min(RAMP_ROWS, len(values)), *values.shape[1:]), numpy.float32)
+        scale, offset = numpy.float32(self.scale), numpy.float32(self.offset)
+        for row in range(0, len(values), RAMP_ROWS):
+            some = values[row : row + RAMP_ROWS]
+            place = work[: len(some)]
+            numpy.copyto(place, some)
+            numpy.multiply(place, scale, place)
+            numpy.add(place, offset, place)
+            place.clip(0.0, 255.0, place)
+            numpy.copyto(out[row : row + RAMP_ROWS], place, casting="unsafe")
+        return out

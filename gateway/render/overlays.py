@@ -46,7 +46,11 @@ def load_overlays(header: Header, read: Callable[[int, int], bytes]) -> None:
 
 
 def overlay_of(
-    header: Header, description: PixelDescription, data: bytes, frame: int, groups: Sequence[int] | None = None
+    header: Header,
+    description: PixelDescription,
+    data: bytes | memoryview,
+    frame: int,
+    groups: Sequence[int] | None = None,
 ) -> Bits | None:
     """Where the graphics of frame `frame` (1-based) lie in the image; None where it has none.
 
@@ -90,7 +94,7 @@ def _plane(header: Header, group: int, frame: int) -> _Plane | None:
     return _Plane(bits.reshape(rows, columns).view(numpy.bool_), *_origin(header, group))
 
 
-def _embedded(header: Header, description: PixelDescription, data: bytes, group: int) -> _Plane | None:
+def _embedded(header: Header, description: PixelDescription, data: bytes | memoryview, group: int) -> _Plane | None:
     """A plane in the pixel cells (retired, PS3.3 2004 C.9.2): one bit of each, where no stored bit is."""
     position, allocated = header.number(group | _POSITION), header.number(group | _ALLOCATED)
     low = description.high_bit + 1 - description.bits_stored

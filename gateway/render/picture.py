@@ -38,7 +38,7 @@ class Shown:
     window: str
 
 
-def draw(header: Header, data: bytes, frame: int, view: View, media_type: str) -> Picture:
+def draw(header: Header, data: bytes | memoryview, frame: int, view: View, media_type: str) -> Picture:
     """The picture of frame `frame` (1-based), whose bytes are `data`: a codestream, or native little endian.
 
     Raises:
@@ -51,14 +51,14 @@ def draw(header: Header, data: bytes, frame: int, view: View, media_type: str) -
     annotate(shown.image, header, frame, view, shown.window, media_type)
     image, profile = shown.image, None
     if view.profile != "no":
-        own = None if image.mode == "L" else source_of(header, frame, data)
+        own = None if image.mode == "L" else source_of(header, frame, bytes(data))
         image, profile = with_profile(image, own, view.profile)
     return Picture(
         encode(image, media_type, view.quality, profile), media_type, image.width, image.height, shown.window
     )
 
 
-def compose(header: Header, data: bytes, frame: int, view: View) -> Shown:
+def compose(header: Header, data: bytes | memoryview, frame: int, view: View) -> Shown:
     """The picture as `draw` makes it, cut and scaled, but not yet encoded, and in the image's own colour space."""
     description = PixelDescription.from_header(header)
     decoded = decode_frame(data, description, header.meta.transfer_syntax_uid)
@@ -69,7 +69,9 @@ def compose(header: Header, data: bytes, frame: int, view: View) -> Shown:
     return Shown(show(shown.image, view.viewport, aspect_of(header, frame)), shown.window)
 
 
-def draw_thumbnail(header: Header, data: bytes, frame: int, size: tuple[int, int], media_type: str) -> Picture:
+def draw_thumbnail(
+    header: Header, data: bytes | memoryview, frame: int, size: tuple[int, int], media_type: str
+) -> Picture:
     """A small picture within `size`, never larger than the image: decoded and mapped at a fraction of its size.
 
     Raises as `draw` does.

@@ -17,7 +17,9 @@ from gateway.isolated import Facts
 _BARE_CODESTREAM = b"\xff\x4f\xff\x51"
 
 
-def decode_reduced(data: bytes, description: PixelDescription, syntax_uid: str, halvings: int) -> DecodedFrame:
+def decode_reduced(
+    data: bytes | memoryview, description: PixelDescription, syntax_uid: str, halvings: int
+) -> DecodedFrame:
     """Decode a frame at about 1/2**halvings of its size, or larger where the codec cannot do that for less.
 
     HTJ2K: by its own decoder. JPEG 2000: by Pillow, whose binding of OpenJPEG can leave out resolution levels.
@@ -26,7 +28,7 @@ def decode_reduced(data: bytes, description: PixelDescription, syntax_uid: str, 
         NotRenderable, Unavailable: as `decode_frame`.
     """
     if halvings > 0 and syntax_uid in codecs.JPEG_2000 and data[:4] == _BARE_CODESTREAM:
-        decoded = decoding.ask(reduce_here, data, description, syntax_uid, halvings)
+        decoded = decoding.ask(reduce_here, bytes(data), description, syntax_uid, halvings)
         return decoded_values(decoded, description, syntax_uid)
     return decode_frame(data, description, syntax_uid, halvings=halvings)
 

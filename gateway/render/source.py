@@ -7,7 +7,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from gateway import retrieve
-from gateway.dicom.header import Header
+from gateway.dicom.frames import NativeFrames
+from gateway.dicom.header import MARGIN, Header, parse_header
+from gateway.dicom.uids import syntax
+from gateway.errors import NotRenderable
 from gateway.render.overlays import load_overlays
 from gateway.render.parameters import load_tables
 from gateway.render.profiles import load_profiles
@@ -61,6 +64,31 @@ def header_of(archive: Archive, located: Located, *, profiles: bool = False) -> 
         header = retrieve.header(archive, located, SEQUENCES)
         if header.number_of_frames > 1 and header.inflated is None:  # a stream cannot be shared by threads
             _held.put(located.digest, header)
+    return _loaded(archive, located, header, profiles=profiles)
+
+
+def header_and_frame(
+    archive: Archive, located: Located, frame: int, *, profiles: bool = False
+) -> tuple[Header, bytes | memoryview]:
+    """What `header_of` gives, and frame `frame` (1-based) as `retrieve.stored_frame` gives it.
+
+    Of an image with one native frame, which follows its header, both in one read. Raises NotFound, NotRenderable.
+    """
+    if located.frames is None:
+        raise NotRenderable("the instance has no frames that can be told apart")
+    table = retrieve.frame_table(located)
+    offset, length = table.span(frame)
+    plain = isinstance(table, NativeFrames) and table.count == 1 and table.as_stored
+    if not plain or located.header_size > offset or syntax(located.transfer_syntax_uid).deflated:
+        header = header_of(archive, located, profiles=profiles)
+        return header, retrieve.stored_frame(archive, located, frame, table)
+    with retrieve.reading():
+        data = memoryview(archive.read(located, 0, offset + length))
+    header = parse_header(bytes(data[: located.header_size + MARGIN]), located.size, sequences=SEQUENCES)
+    return _loaded(archive, located, header, profiles=profiles), data[offset:]
+
+
+def _loaded(archive: Archive, located: Located, header: Header, *, profiles: bool) -> Header:
     read = reader(archive, located, header)
     load_tables(header, read)
     load_overlays(header, read)

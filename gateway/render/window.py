@@ -50,6 +50,15 @@ class Window:
         power = numpy.clip((x - self.center) * (-4.0 / self.width), -700.0, 700.0)
         return numpy.asarray(255.0 / (1.0 + numpy.exp(power)))
 
+    def line(self) -> tuple[float, float] | None:
+        """Slope and intercept of what a linear function gives between black and white, 0..255; None for others."""
+        if self.function == "SIGMOID":
+            return None
+        center, width = (
+            (self.center - 0.5, self.width - 1.0) if self.function == "LINEAR" else (self.center, self.width)
+        )
+        return (255.0 / width, 127.5 - 255.0 * center / width) if width > 0 else None
+
     def _linear(self, x: NDArray[numpy.float64]) -> NDArray[numpy.float64]:
         center, width = self.center, self.width
         if self.function == "LINEAR":

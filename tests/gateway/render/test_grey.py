@@ -9,6 +9,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from gateway.render import View, draw
+from gateway.render.grey import Grey, Modality, Padding
+from gateway.render.window import Window
 from tests.gateway.dicom.opened import opened
 from tests.gateway.render.pictures import greys, rendered, row_of
 from tests.parts.datasets import enhanced_mr, instance, pixels, segmentation, sequence_item
@@ -253,3 +255,23 @@ def test_fewer_functional_groups_than_frames_do_not_matter() -> None:
     ds = enhanced_mr(frames=3)
     del ds.PerFrameFunctionalGroupsSequence[1:]
     assert described(ds, frame=3).endswith("source=computed")
+
+
+@pytest.mark.parametrize("dtype", ["<i2", "<u2"])
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("padding", [None, Padding(-2000, -2000), Padding(1000, 1000)])
+@pytest.mark.parametrize("slope", [1.0, -0.7])
+def test_every_stored_value_gets_the_grey_that_is_worked_out_for_it_alone(
+    dtype: str, inverted: bool, padding: Padding | None, slope: float
+) -> None:
+    """However many are mapped at once."""
+    every = np.arange(1 << 16, dtype=dtype.replace("i", "u")).view(dtype).reshape(256, 256)
+    for center, width, function in (
+        (40, 400, "LINEAR"),
+        (40, 400, "LINEAR_EXACT"),
+        (1040.3, 3.3, "LINEAR"),
+        (0, 1, "LINEAR"),
+        (600, 1200, "SIGMOID"),
+    ):
+        grey = Grey(Modality(slope, -1024.0), Window(center, width, function), "image", inverted, padding)
+        assert np.array_equal(grey.apply(every), grey.shades(every))

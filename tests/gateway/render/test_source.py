@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway import retrieve
-from gateway.render.source import MOST_HELD, header_of
+from gateway.render.source import MOST_HELD, header_and_frame, header_of
 from storage import Archive
 from storage.records import Located
 from tests.gateway.stored import CALLER, put
@@ -32,3 +34,14 @@ def test_those_not_asked_for_longest_go(archive: Archive) -> None:
     for number in range(MOST_HELD):
         header_of(archive, located(archive, f"other {number}", 2))
     assert header_of(archive, first) is not held
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"])
+@pytest.mark.parametrize("frames", [0, 3])
+def test_header_and_frame_in_one_read_are_those_of_two(archive: Archive, frames: int, syntax: str) -> None:
+    one = located(archive, f"in one read {frames} {syntax}", frames, syntax)
+    number = max(1, frames)
+    header, data = header_and_frame(archive, one, number)
+    assert bytes(data) == retrieve.stored_frame(archive, one, number)
+    assert header.elements == header_of(archive, one).elements
+    assert header.pixel == header_of(archive, one).pixel
