@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from gateway.http.threads import Threads, in_thread
+from tests.parts.asynchronous import run
 
 WORD: contextvars.ContextVar[str] = contextvars.ContextVar("word")
 
@@ -43,7 +44,7 @@ def test_what_is_returned_and_raised_comes_back_and_context_goes_along() -> None
             await in_thread(work, True)
         return await in_thread(work, raises=False)
 
-    assert asyncio.run(ask()) == "here"
+    assert run(ask()) == "here"
 
 
 def test_more_work_than_threads_waits_its_turn_and_all_of_it_is_done() -> None:
@@ -80,7 +81,7 @@ def test_work_is_done_to_its_end_when_nobody_waits_any_more() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    asyncio.run(leave())
+    run(leave())
     go_on.set()
     assert done.wait(30)
 

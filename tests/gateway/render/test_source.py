@@ -39,7 +39,7 @@ def test_those_not_asked_for_longest_go(archive: Archive) -> None:
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"])
 @pytest.mark.parametrize("frames", [0, 3])
 def test_header_and_frame_in_one_read_are_those_of_two(archive: Archive, frames: int, syntax: str) -> None:
-    one = located(archive, f"in one read {frames} {syntax}", frames, syntax)
+    one = located(archive, f"one read {frames}", frames, syntax)
     number = max(1, frames)
     header, data = header_and_frame(archive, one, number)
     assert bytes(data) == retrieve.stored_frame(archive, one, number)
