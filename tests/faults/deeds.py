@@ -180,13 +180,15 @@ def suffer(place: dict[str, Any], call: str, error: str, first: int, step: int, 
 
 def meet(folder: Path, name: str, others: int) -> None:
     """Wait until as many processes have come to the same place, less those that have died."""
-    (folder / f"{name}.{os.getpid()}").touch()
+    everybody, here = folder / "everybody", folder / name
+    for place in (everybody, here):
+        place.mkdir(exist_ok=True)
+        (place / str(os.getpid())).touch()
     end = time.monotonic() + 60.0 * patience()
     while time.monotonic() < end:
-        came = {path.suffix for path in folder.glob(f"{name}.*")}
-        known = {path.suffix for path in folder.iterdir()}
+        came = set(os.listdir(here))
         missing = others - len(came)
-        if missing <= sum(is_dead(int(suffix[1:])) for suffix in known - came):
+        if missing <= 0 or missing <= sum(is_dead(int(one)) for one in set(os.listdir(everybody)) - came):
             return
         time.sleep(0.002)
     raise AssertionError(f"some never came to {name}")
