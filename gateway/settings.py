@@ -135,7 +135,7 @@ class Settings(BaseSettings):
         10.0,
         ge=1,
         le=60,
-        description="Seconds after which an S3 server or PostgreSQL that says nothing is not waited for.",
+        description="Seconds of silence after which S3 or PostgreSQL is not waited for; a disk: twice that.",
     )
     public_url: str | None = Field(None, description="URL under which clients reach the gateway, for links in answers.")
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -16,26 +16,34 @@ from storage.errors import IndexStoreError
 from storage.index import Index
 from storage.objects import ObjectStore
 from storage.spool import Spool
+from storage.stalls import Stalls
 from storage.versions import new_version
 
 __all__ = ["Archive", "open_archive", "open_index", "open_objects"]
 
 
 PATIENCE = 10.0
+DISK_PATIENCE = 2.0
+"""How many times longer a local disk is waited for than a server: it may have others' bytes to write first."""
 
 
 def open_objects(
-    url: str, *, endpoint: str | None = None, region: str | None = None, patience: float = PATIENCE
+    url: str,
+    *,
+    endpoint: str | None = None,
+    region: str | None = None,
+    patience: float = PATIENCE,
+    stalls: Stalls | None = None,
 ) -> ObjectStore:
     """The object store at `url`: `file:///folder`, `s3://bucket/prefix` or `memory:`. Raises ValueError.
 
-    `patience` is in seconds: how long a server may say nothing.
+    `patience` is in seconds: how long a server may say nothing. `stalls` are the process's waits for its disks.
     """
     parts = urlsplit(url)
     if parts.scheme == "file":
         from storage.objects.filesystem import FolderStore
 
-        return FolderStore(Path(unquote(parts.path)))
+        return FolderStore(Path(unquote(parts.path)), stalls=stalls)
     if parts.scheme == "s3" and parts.netloc:
         from storage.objects.s3 import S3Store
 
@@ -47,16 +55,16 @@ def open_objects(
     raise ValueError(f"no object store for {url!r}: use file:///folder or s3://bucket/prefix")
 
 
-def open_index(url: str, *, beside: bool = False, patience: float = PATIENCE) -> Index:
+def open_index(url: str, *, beside: bool = False, patience: float = PATIENCE, stalls: Stalls | None = None) -> Index:
     """The index at `url`: `sqlite:////file` or `postgresql://user@host/name`, migrated. Raises ValueError.
 
-    `beside`: another process of ours has it open, and shares it. `patience` as for `open_objects`.
+    `beside`: another process of ours has it open, and shares it. `patience` and `stalls` as for `open_objects`.
     """
     scheme, _, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/"):
         from storage.index.sqlite import SqliteIndex
 
-        return SqliteIndex(Path(unquote(rest[1:])), beside=beside)
+        return SqliteIndex(Path(unquote(rest[1:])), beside=beside, stalls=stalls)
     if scheme in {"postgresql", "postgres"}:
         from storage.index.postgres import PostgresIndex
 
@@ -89,12 +97,15 @@ def open_archive(
     `beside`: another process of ours has it open, shares it, and has seen to what a crash left.
     Raises ValueError for a URL that names no backend, StorageError when a backend cannot be opened.
     """
-    store = open_objects(objects, endpoint=endpoint, region=region, patience=patience)
+    stalls = Stalls(DISK_PATIENCE * patience)
+    store = open_objects(objects, endpoint=endpoint, region=region, patience=patience, stalls=stalls)
     found: Index | None = None
     try:
-        found = open_index(index, beside=beside, patience=patience)
+        found = open_index(index, beside=beside, patience=patience, stalls=stalls)
         entrance = store.entrance if found.syncs_later else None
-        receiving = Spool(spool, reserve=reserve, budget=budget, entrance=entrance, distrust=found.distrust)
+        receiving = Spool(
+            spool, reserve=reserve, budget=budget, entrance=entrance, distrust=found.distrust, stalls=stalls
+        )
         if not beside:
             _belong_together(store, found)
             receiving.clean()

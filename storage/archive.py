@@ -50,6 +50,7 @@ from storage.records import Change, Damage, Deleted, InstanceRecord, Located, Pa
 from storage.seal import Sealer
 from storage.settling import Settler
 from storage.spool import Spool
+from storage.stalls import Stalls
 from storage.versions import OBJECTS, instance_of, new_version, object_key, version_of, version_time
 from storage.writeback import begin_writeback
 
@@ -153,8 +154,11 @@ class Archive:
         """Keep the object; whether its name has to be settled."""
         digests = {"digest": record.digest, "dataset-digest": record.dataset_digest}
         waits = self._settler is not None and not self._settler.behind
-        if waits and self._entrance is not None and self._entrance.keep(record.key, source, digests):
-            return True
+        if waits and self._entrance is not None:
+            with self.spool.stalls.wait(record.size):
+                kept = self._entrance.keep(record.key, source, digests)
+            if kept:
+                return True
         sha256 = _plain(source) if self.seals else record.digest  # should it have to be copied
         self.objects.put(record.key, source, sha256=sha256, metadata=digests)
         return False
@@ -162,6 +166,11 @@ class Archive:
     def _settle_soon(self, record: InstanceRecord) -> None:
         if self._settler is not None:
             self._settler.add(record.version, record.key)
+
+    @property
+    def stalls(self) -> Stalls:
+        """What this process waits for of its disks."""
+        return self.spool.stalls
 
     @property
     def seals(self) -> bool:

@@ -9,10 +9,12 @@ StorageError
  |    +-- SpoolBusy            too much is being received; a retry may succeed
  |    +-- ObjectStoreUnavailable   down, too slow, refuses our credentials; a retry may succeed
  |         +-- ObjectStoreBroken   its disk failed to keep what was written: nothing more until the next start
+ |         +-- ObjectStoreStalled  its disk does not answer: nothing more until it does
  +-- IndexStoreError
  |    +-- IndexFull            no space left for the index
  |    +-- IndexUnavailable     down, locked, too slow; a retry may succeed
  |    |    +-- IndexBroken      its disk failed to keep what was written: nothing more until the next start
+ |    |    +-- IndexStalled     its disk does not answer: nothing more until it does
  |    +-- IndexBusy            another process owns this index
  |    +-- IndexDamaged         its file is no longer a database
  |    +-- RebuildPending       the index does not know all stored objects
@@ -71,6 +73,12 @@ class ObjectStoreBroken(ObjectStoreUnavailable):
     reason = "io_error"
 
 
+class ObjectStoreStalled(ObjectStoreUnavailable):
+    """The disk does not answer. Nothing more is taken until it does: who waits cannot be called back (F-19)."""
+
+    reason = "stalled"
+
+
 class IndexStoreError(StorageError):
     """The index could not do what was asked."""
 
@@ -97,6 +105,12 @@ class IndexBroken(IndexUnavailable):
     """The disk failed to keep what was written. Nothing more is taken until the next start (F-13)."""
 
     reason = "io_error"
+
+
+class IndexStalled(IndexUnavailable):
+    """The disk of the index does not answer. Nothing more is taken until it does (F-19)."""
+
+    reason = "stalled"
 
 
 class IndexBusy(IndexStoreError):

@@ -16,6 +16,7 @@ from typing import BinaryIO
 from storage.crashpoints import reached
 from storage.errors import ObjectStoreBroken, ObjectStoreFull, ObjectStoreUnavailable, SpoolBusy
 from storage.objects import Entrance
+from storage.stalls import Stalls
 from storage.versions import new_version
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENFILE, errno.EMFILE})
@@ -42,7 +43,7 @@ class Spool:
 
     `budget` bounds the bytes that are being received or wait to be stored, of all transfers together (0: no bound).
     Beyond it no transfer begins, and of those that go on only the oldest may still grow: so one always gets through.
-    `distrust` is told when the disk of the entrance failed.
+    `distrust` is told when the disk of the entrance failed; `stalls` are the process's waits for its disks.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Spool:
         budget: int = 0,
         entrance: Entrance | None = None,
         distrust: Callable[[str], None] = lambda reason: None,
+        stalls: Stalls | None = None,
     ) -> None:
         self.folder = folder
         self.reserve = reserve
@@ -62,10 +64,12 @@ class Spool:
         self._guard = threading.Lock()
         self._entrance = entrance
         self._distrust = distrust
+        self.stalls = stalls or Stalls()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def admit(self) -> Share:
-        """Begin a transfer. Raises SpoolBusy."""
+        """Begin a transfer. Raises SpoolBusy, ObjectStoreStalled."""
+        self.stalls.check()
         share = Share(self)
         with self._guard:
             if self._is_busy():
@@ -106,8 +110,9 @@ class Spool:
             version = new_version()
             return version, *self.create(version)
         try:
-            self._check_room()
-            version, path, descriptor = self._entrance.begin()
+            with self.stalls.wait():
+                self._check_room()
+                version, path, descriptor = self._entrance.begin()
         except ObjectStoreBroken as error:
             self._distrust(str(error))
             raise
@@ -123,11 +128,12 @@ class Spool:
         """
         path = self.folder / f"{version}-{os.getpid()}.part"
         try:
-            try:
-                descriptor = self._open(path)
-            except FileNotFoundError:
-                self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                descriptor = self._open(path)
+            with self.stalls.wait():
+                try:
+                    descriptor = self._open(path)
+                except FileNotFoundError:
+                    self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                    descriptor = self._open(path)
         except OSError as error:
             raise spool_error(error) from error
         reached("P1")
@@ -139,6 +145,7 @@ class Spool:
 
     def check(self) -> None:
         """Return when there is room to receive; else raise ObjectStoreFull or ObjectStoreUnavailable."""
+        self.stalls.check()
         try:
             self._check_room()
         except OSError as error:

@@ -29,6 +29,7 @@ from gateway.http.bodies import Known
 from gateway.http.failures import RETRY_AFTER_SECONDS, Failure
 from gateway.http.guard import describe
 from gateway.http.identity import caller_of
+from gateway.http.patience import unless_stalled
 from gateway.http.ranges import Representation
 from gateway.http.threads import in_thread
 from gateway.http.uploads import check_announced, take_in
@@ -36,7 +37,7 @@ from gateway.logs import get_logger
 from gateway.settings import Settings
 from gateway.store import Stored, store
 from storage.archive import Archive
-from storage.errors import SpoolBusy
+from storage.errors import ObjectStoreStalled, SpoolBusy
 
 MEDIA_TYPES = ("application/dicom", "application/dicom+json", "application/dicom+xml")
 ACCEPTED = (*(f'multipart/related; type="{name}"' for name in MEDIA_TYPES), *MEDIA_TYPES)
@@ -68,6 +69,9 @@ class Store:
         """Spool, store, answer. Who comes while there is too much to do is told at once to come again (F-73)."""
         self._admit(request)
         self.taken += 1
+        return await unless_stalled(self._taken(request), self.archive.stalls)
+
+    async def _taken(self, request: Request) -> Representation:
         try:
             return await self._post(request)
         finally:
@@ -80,7 +84,8 @@ class Store:
         if not busy:
             try:
                 self.archive.spool.check_budget()
-            except SpoolBusy:
+                self.archive.stalls.check()
+            except (SpoolBusy, ObjectStoreStalled):
                 busy = True
         if busy:
             metrics.STORES_TURNED_AWAY.labels(door="dicomweb").inc()

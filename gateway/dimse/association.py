@@ -8,6 +8,7 @@ and of the services are triggered: none per PDU.
 from __future__ import annotations
 
 import socket
+import threading
 from typing import TYPE_CHECKING, Protocol, cast
 from uuid import uuid4
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 STOPPED, DROPPED, TIMED_OUT, PROTOCOL_ERROR, FAILED = "stopped", "dropped", "timeout", "protocol_error", "failed"
+STALLED = "stalled"
 """Outcomes of an association in logs and metrics, besides `released`, `aborted`, `rejected`, `closed` (before it was
 requested) and `connection_lost`."""
 
@@ -105,6 +107,7 @@ class Acceptor(Association):
         self._registry = registry
         self._failure: Exception | None = None
         self._hung_up = ""
+        self._answering = threading.Lock()
         self._request_deadline = request_deadline
         reception.bind(self)
         self.set_socket(Connection(self, accepted, stop_signal, limits))
@@ -147,6 +150,20 @@ class Acceptor(Association):
         """Make the association end with this outcome, from another thread."""
         self._hung_up = outcome
         self.provider.connection.hang_up()
+
+    def give_up(self) -> None:
+        """Answer in the place of the association's own thread, which the disk does not let go, and end it."""
+        with self._answering:
+            if self._hung_up:
+                return
+            self._hung_up = STALLED
+        if self.reception.pending is not None:
+            request, context_id = self.reception.pending
+            self._send(self.reception.stalled(request), context_id)
+        self.provider.refuse(ProtocolError.NOT_SPECIFIED)
+        self._registry.ended(self, STALLED)
+        self.provider.connection.hang_up()
+        log.warning("association_given_up", association_id=self.association_id)
 
     def run_reactor(self) -> None:
         """The association from its first PDU to the end of the connection."""
@@ -243,7 +260,11 @@ class Acceptor(Association):
         abstract_syntax, _ = self.context(context_id)
         if isinstance(request, commands.Request):
             if request.field == commands.C_STORE_RQ and self.policy.is_storage(abstract_syntax):
-                self._send(self.reception.answer(request), context_id)
+                answer = self.reception.answer(request)
+                with self._answering:
+                    if self._hung_up == STALLED:
+                        raise PeerLost(STALLED)
+                    self._send(answer, context_id)
                 reached("P10")
                 return
             if request.field == commands.C_ECHO_RQ and abstract_syntax == VERIFICATION:

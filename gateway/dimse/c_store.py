@@ -5,7 +5,7 @@ PS3.4 B, PS3.7 9.1.1. Success is answered only after object and index row are du
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
@@ -17,7 +17,7 @@ from gateway.dicom.uids import is_uid
 from gateway.dimse import commands, statuses
 from gateway.dimse.commands import Request
 from gateway.dimse.requests import ProtocolError
-from gateway.errors import ClassNotSupported, InvalidInstance, Refused
+from gateway.errors import ClassNotSupported, InvalidInstance, OutOfResources, Refused
 from gateway.logs import get_logger
 from gateway.store import Incoming, receive, store
 from storage.archive import Archive
@@ -36,13 +36,15 @@ class Reception:
     """Receives the data sets of one association's C-STORE requests, one after the other.
 
     A data set that is refused while it arrives is read to its end and thrown away, so that the peer gets its status
-    and may go on; beyond `max_bytes` more of it, the association is given up. `stored` counts what was accepted.
+    and may go on; beyond `max_bytes` more of it, the association is given up. `stored` counts what was accepted;
+    `pending` is the request that was not answered yet, and its presentation context.
     """
 
     def __init__(
         self, archive: Archive, *, max_bytes: int, accept_unknown_classes: bool, coercer: Coercer | None = None
     ) -> None:
         self.stored = 0
+        self.pending: tuple[Request, int] | None = None
         self._archive = archive
         self._max_bytes = max_bytes
         self._accept_unknown_classes = accept_unknown_classes
@@ -51,6 +53,7 @@ class Reception:
         self._incoming: Incoming | None = None
         self._refused: Refused | None = None
         self._discarded = 0
+        self._since = 0.0  # when what the disk takes part in began, 0 while there is nothing of that
 
     def bind(self, association: Acceptor) -> None:
         """Say which association this is for."""
@@ -61,6 +64,7 @@ class Reception:
         """Open a spool file for the data set of `request`. Raises ProtocolError for a context that was not accepted."""
         assert self._association is not None
         self.close()
+        self.pending, self._since = (request, context_id), monotonic()
         abstract_syntax, transfer_syntax = self._association.context(context_id)
         sop_class_uid, sop_uid = request.AffectedSOPClassUID, request.AffectedSOPInstanceUID
         self._refused, self._discarded = None, 0
@@ -74,14 +78,19 @@ class Reception:
             self._incoming.begin(meta, self._association.requestor.ae_title)
         except Refused as refused:
             self._refuse(refused)
+        finally:
+            self._since = 0.0
 
     def write(self, fragment: memoryview) -> None:
         """Take the next bytes of the data set. Raises ProtocolError when a refused one does not end."""
         if self._incoming is not None:
+            self._since = monotonic()
             try:
                 self._incoming.write(fragment)
             except Refused as refused:
                 self._refuse(refused)
+            finally:
+                self._since = 0.0
         else:
             self._discarded += len(fragment)
             if self._discarded > self._max_bytes:
@@ -95,17 +104,30 @@ class Reception:
 
     def answer(self, request: Request) -> bytes:
         """Store what was received; the command set of the C-STORE response (PS3.4 B.2.3)."""
-        started = perf_counter()
+        started, self._since = perf_counter(), monotonic()
         try:
             ds = self._store((request.AffectedSOPClassUID, request.AffectedSOPInstanceUID))
         finally:
             self.close()
+            self.pending, self._since = None, 0.0
         _SECONDS.observe(perf_counter() - started)
         assert self._association is not None
         self._association.audited("store", COMMAND, statuses.SUCCESS if ds is None else ds.Status)
         if ds is None:
             return commands.answer(request, statuses.SUCCESS)
         return commands.answer(request, ds.Status, more=statuses.elements(ds))
+
+    def has_waited_since(self, before: float) -> bool:
+        """Whether what the disk takes part in has lasted since then, or longer."""
+        return 0.0 < self._since < before
+
+    def stalled(self, request: Request) -> bytes:
+        """The response to a request whose data set nobody can tell whether it is stored: out of resources (A700H)."""
+        error = OutOfResources("the disk does not answer; try again")
+        status = statuses.store_status(error)
+        affected = (request.AffectedSOPClassUID, request.AffectedSOPInstanceUID)
+        ds = self._failed(status, "stalled", affected, statuses.refusal(status, error))
+        return commands.answer(request, status, more=statuses.elements(ds))
 
     def _store(self, affected: tuple[str, str]) -> Dataset | None:
         """None for a success without warning, else the status elements of the response."""

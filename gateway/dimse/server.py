@@ -31,6 +31,7 @@ from gateway.dimse.listener import Listener, bind
 from gateway.dimse.lobby import Guest, Lobby
 from gateway.dimse.negotiation import CONGESTED, LIMIT_EXCEEDED, Policy, Rejection
 from gateway.dimse.places import Places, Seat
+from gateway.dimse.rescue import Rescue
 from gateway.dimse.services import Services
 from gateway.errors import Unavailable
 from gateway.logs import get_logger
@@ -78,6 +79,7 @@ class DimseServer:
         self._stop_reader, self._stop_writer = os.pipe()
         self._tls = ServerTls(Files.of_dimse(settings)) if settings.dimse_tls else None
         self._listeners: list[Listener] = []
+        self._rescue = Rescue(archive.stalls, self._established_now)
 
     def start(self, sockets: Sockets | None = None) -> tuple[str, int]:
         """Listen, on `sockets` where they were bound before; returns the address. Raises BadSettings."""
@@ -94,6 +96,7 @@ class DimseServer:
             policy = self._policy(trusted or is_loopback(self._settings.dimse_tls))
             self._listeners.append(Listener(ae, secure, policy, self._accept, room, self._tls))
         self._lobby.start()
+        self._rescue.start()
         for listener in self._listeners:
             ae._servers.append(listener)  # type: ignore[arg-type]
             listener.start()
@@ -122,6 +125,7 @@ class DimseServer:
         for listener in self._listeners:
             listener.stop()
         self._lobby.stop()
+        self._rescue.stop()
         rest = self._open()
         for association in rest:
             association.hang_up(STOPPED)
@@ -160,6 +164,8 @@ class DimseServer:
             if established:
                 self._established.discard(association)
                 self._places.give()
+            elif guest is None:  # it was given up before
+                return
         if guest is not None:
             self._lobby.leave(guest)
         if established:

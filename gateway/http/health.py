@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
@@ -51,6 +52,9 @@ SERVICE = Service(
 Check = tuple[str, Callable[[], None]]
 """A dependency's name, and a blocking call that raises when it cannot be used. Quick and cheap."""
 
+LONGEST = 10.0
+"""Seconds that the checks of `/readyz` may take, all together."""
+
 log = get_logger("gateway.http")
 
 
@@ -66,8 +70,10 @@ def routes(
     async def healthz(request: Request) -> Response:
         return _json({"status": "ok"}, 200)
 
+    probe = _Probe(checks, partial)
+
     async def readyz(request: Request) -> Response:
-        return await in_thread(_ready, checks, partial)
+        return await probe.answer()
 
     async def metrics(request: Request) -> Response:
         body = await in_thread(generate_latest, registry)
@@ -80,16 +86,38 @@ def routes(
     ]
 
 
-def _ready(checks: Sequence[Check], partial: Sequence[Check]) -> Response:
-    """Every check by name, with its milliseconds or a word for what is wrong; 503 when one of `checks` fails.
+class _Probe:
+    """The checks, one run of them at a time: where one does not come back, others would not either (F-19)."""
 
-    More about why stands in the log only.
-    """
-    found = {name: _checked(name, check) for name, check in (*checks, *partial)}
-    failing = {name for name, one in found.items() if one["status"] == "failing"}
-    ready = failing.isdisjoint(name for name, _ in checks)
-    status = "not ready" if not ready else "degraded" if failing else "ready"
-    return _json({"status": status, "checks": found}, 200 if ready else 503)
+    def __init__(self, checks: Sequence[Check], partial: Sequence[Check]) -> None:
+        self._checks = checks
+        self._partial = partial
+        self._run: asyncio.Future[None] | None = None
+        self._found: dict[str, dict[str, object]] = {}
+        self._begun = 0.0
+
+    async def answer(self) -> Response:
+        """Every check by name, with its milliseconds or a word for what is wrong; 503 when one of `checks` fails.
+
+        More about why stands in the log only.
+        """
+        if self._run is None or self._run.done():
+            self._found, self._begun = {}, time.monotonic()
+            self._run = asyncio.ensure_future(in_thread(self._look, self._found))
+        run, found = self._run, self._found
+        await asyncio.wait({run}, timeout=max(0.0, self._begun + LONGEST - time.monotonic()))
+        if run.done():
+            run.result()
+        stalled: dict[str, object] = {"status": "failing", "reason": "stalled"}
+        seen = {name: found.get(name, stalled) for name, _ in (*self._checks, *self._partial)}
+        failing = {name for name, one in seen.items() if one["status"] == "failing"}
+        ready = failing.isdisjoint(name for name, _ in self._checks)
+        status = "not ready" if not ready else "degraded" if failing else "ready"
+        return _json({"status": status, "checks": seen}, 200 if ready else 503)
+
+    def _look(self, found: dict[str, dict[str, object]]) -> None:
+        for name, check in (*self._checks, *self._partial):
+            found[name] = _checked(name, check)
 
 
 def _checked(name: str, check: Callable[[], None]) -> dict[str, object]:

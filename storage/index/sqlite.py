@@ -33,6 +33,7 @@ from storage.errors import (
     IndexBusy,
     IndexDamaged,
     IndexFull,
+    IndexStalled,
     IndexStoreError,
     IndexTooSlow,
     IndexUnavailable,
@@ -41,6 +42,7 @@ from storage.folders import make_folder
 from storage.index.migrate import upgrade
 from storage.index.session import DriverSession, Session
 from storage.index.sql import Dialect, SqlIndex
+from storage.stalls import Stalls
 
 T = TypeVar("T")
 
@@ -52,6 +54,10 @@ _STEPS_PER_SECOND = 200_000
 Each look takes the interpreter's lock, for which a busy gateway makes it wait."""
 SYNCED = "synced"
 """The note of the last `sync`: when it was."""
+LONG = 256 << 20
+"""Bytes that a transaction of housekeeping may take the time of."""
+LOOK = 1.0
+"""Seconds after which who waits for the turn looks whether the disk stands still."""
 IO_ERROR = 10
 """SQLITE_IOERR, the low byte of a result code that says which kind of input or output failed."""
 
@@ -115,12 +121,12 @@ def _watched(raw: Any, seconds: float) -> Iterator[None]:
 
 class SqliteIndex(SqlIndex):
     """`Index` in the file `path`, made when it is not there. Raises IndexBusy when another process has it open, unless
-    it is opened `beside` one of ours, which shares it.
+    it is opened `beside` one of ours, which shares it. `stalls` are the process's waits for its disks.
     """
 
     syncs_later = True
 
-    def __init__(self, path: Path, *, beside: bool = False) -> None:
+    def __init__(self, path: Path, *, beside: bool = False, stalls: Stalls | None = None) -> None:
         make_folder(path.parent)
         self._lock = -1 if beside else _own(path)
         try:
@@ -143,7 +149,8 @@ class SqliteIndex(SqlIndex):
         self._trouble = ""
         if not beside:
             _turn_path(path).unlink(missing_ok=True)
-        self._turn = _Turn(path if beside else None)
+        self._stalls = stalls or Stalls()
+        self._turn = _Turn(path if beside else None, self._stalls)
 
     @contextmanager
     def _reading_session(self, seconds: float | None = None) -> Iterator[Session]:
@@ -158,14 +165,14 @@ class SqliteIndex(SqlIndex):
 
     @contextmanager
     def _writing_session(self, *, later: bool = False) -> Iterator[Session]:
-        with self._turn, (self._unhurried if later else self._drivers).one() as connection:
+        with self._turn, self._stalls.wait(), (self._unhurried if later else self._drivers).one() as connection:
             cursor = connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
             yield DriverSession(cursor, self._writers.dialect, _insert_new)
             cursor.execute("COMMIT")
 
     def _write(self, work: Callable[[Connection], T]) -> T:
-        with self._turn:
+        with self._turn, self._stalls.wait(LONG):
             return super()._write(work)
 
     def _retried(self, attempt: Callable[[], T]) -> T:
@@ -205,6 +212,8 @@ class SqliteIndex(SqlIndex):
             self._trouble = "the disk failed to keep what another of the processes wrote; check it, then restart"
         if self._trouble:
             raise IndexBroken(self._trouble)
+        if self._stalls.found:
+            raise IndexStalled("the disk does not answer")
 
     def facts(self) -> Mapping[str, str]:
         """See `Index.facts`."""
@@ -232,16 +241,19 @@ def _turn_path(path: Path) -> Path:
 
 class _Turn:
     """Writers wait here, not in SQLite, which would have them ask again and again: those of this process, and where
-    the index at `path` is shared, those of the others.
+    the index at `path` is shared, those of the others. Nobody waits for one who has come upon a disk that stands still.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, stalls: Stalls) -> None:
         self._guard = threading.Lock()
+        self._stalls = stalls
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._file = -1 if path is None else os.open(_turn_path(path), flags, 0o600)
 
     def __enter__(self) -> None:
-        self._guard.acquire()
+        while not self._guard.acquire(timeout=LOOK):
+            if self._stalls.found:
+                raise IndexStalled("the disk does not answer")
         if self._file >= 0:
             fcntl.flock(self._file, fcntl.LOCK_EX)
 

@@ -186,9 +186,9 @@ def meet(folder: Path, name: str, others: int) -> None:
         (place / str(os.getpid())).touch()
     end = time.monotonic() + 60.0 * patience()
     while time.monotonic() < end:
-        came = set(os.listdir(here))
+        came = {path.name for path in here.iterdir()}
         missing = others - len(came)
-        if missing <= 0 or missing <= sum(is_dead(int(one)) for one in set(os.listdir(everybody)) - came):
+        if missing <= 0 or missing <= sum(is_dead(int(p.name)) for p in everybody.iterdir() if p.name not in came):
             return
         time.sleep(0.002)
     raise AssertionError(f"some never came to {name}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from tests.faults.conftest import Yard
 from tests.parts import ledger as books
 from tests.parts import once
 from tests.parts.forge import Forge
-from tests.parts.ledger import Ledger, make_piece
+from tests.parts.ledger import Ledger, Piece, make_piece
 from tests.parts.processes import NotReady
 from tests.parts.torture import record, size
 
@@ -153,6 +155,65 @@ def test_after_a_sync_that_failed_nothing_is_acknowledged_until_the_next_start(
     books.alive(ledger, gateway, "mended")
     assert books.resend(ledger, gateway) == 9 - refused
     books.verify(ledger, gateway)
+
+
+def test_a_disk_that_stands_still_holds_up_nobody_who_does_not_need_it(yard: Yard, ledger: Ledger) -> None:
+    """F-19: whoever stores or deletes meanwhile is told so in time, at both doors; reads, C-ECHO and probes go on, no
+    threads gather; once the disk goes on, so does the gateway, and what it was refused is there whole or not at all."""
+    environment = prepared(yard)
+    hold = yard.folder / "hold"
+    gateway = yard.gateway(**environment, SHIM_HOLD=str(hold), GANTRY_PATIENCE="1")
+    address, study = (gateway.host, gateway.dimse_port), make_piece("before", 0).study_uid
+    with Doors(gateway) as doors, ThreadPoolExecutor(5) as pool:
+        books.by_c_store(ledger, address, [make_piece("going", 0)])
+        assert books.stow(ledger, doors, [make_piece("going", 1)]) == 200
+        hold.touch()
+        try:
+            stuck: list[Future[Any]] = [
+                pool.submit(books.by_c_store, ledger, address, [make_piece("stuck", 0)]),
+                pool.submit(books.by_c_store, ledger, address, [make_piece("stuck", 1)]),
+                pool.submit(stowed, ledger, doors, make_piece("stuck", 2)),
+                pool.submit(stowed, ledger, doors, make_piece("stuck", 3)),
+                pool.submit(doors.delete, study),
+            ]
+            while not all(one.done() for one in stuck):
+                assert httpx.get(f"{gateway.http_url}/healthz", timeout=5).status_code == 200
+                time.sleep(0.1)
+            assert [one.result() for one in stuck[2:]] == [503, 503, 503]
+            assert [ledger.answers[make_piece("stuck", n).sop_uid] for n in range(2)] == [OUT_OF_RESOURCES] * 2
+            threads = threads_of(gateway.pid)
+            for number in range(4, 12):
+                books.by_c_store(ledger, address, [make_piece("stuck", number)])
+                assert ledger.answers[make_piece("stuck", number).sop_uid] == OUT_OF_RESOURCES
+                assert stowed(ledger, doors, make_piece("stuck", -number)) == 503
+            assert threads_of(gateway.pid) < threads + 8  # of sixteen that came, none stays but the last ones
+            ready = httpx.get(f"{gateway.http_url}/readyz", timeout=20)
+            assert (ready.status_code, ready.json()["checks"]["objects"]) == (
+                503, {"status": "failing", "reason": "stalled"},
+            )  # fmt: skip
+            assert len(doors.retrieve(study)) == 2
+            assert len(doors.qido(f"/studies/{study}/instances")) == 2
+        finally:
+            hold.unlink()
+        books.alive(ledger, gateway, "going again", seconds=20)
+        assert doors.delete(study) in (204, 404, 410)  # the one that was not waited for may have been done
+    assert "disk_stalled" in gateway.log() and "disk_answers" in gateway.log()
+    books.verify(ledger, gateway)
+    books.resend(ledger, gateway)
+    books.verify(ledger, gateway)
+    books.quiet(gateway)
+    assert gateway.stop() == 0
+
+
+def stowed(ledger: Ledger, doors: Doors, piece: Piece) -> int:
+    """The status of a request whose answer is no more than a status."""
+    ledger.sent(piece)
+    return doors.stow(piece.file()).status
+
+
+def threads_of(pid: int) -> int:
+    """How many threads a process has."""
+    return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
 
 
 def test_a_disk_without_inodes_is_full(yard: Yard, ledger: Ledger) -> None:

@@ -5,6 +5,7 @@
                ENOSPC, EIO or EROFS, or kill the process (KILL: before it is done; KILLED: after)
                call is one of write sync rename unlink link open mkdir, or any; write and sync stand for their kin
    SHIM_PATH   only calls on paths that have this text in them fail
+   SHIM_HOLD   while this file is there, every such call below the root waits for it to go: a disk that stands still
    SHIM_SKIP   dir: syncs of directories are said to be done and are not; else a text: those of files whose path has it
    SHIM_LOG    a file to which every call that changed something is appended, for the replay of power cuts:
                a header of four native words (kind, size of a, size of b, number), then a, b
@@ -35,7 +36,7 @@ static const char *names[KINDS] = {"", "write", "sync", "rename", "unlink", "lin
 static char root[PATH_MAX];
 static size_t root_size;
 static int journal = -1, fault_kind, fault_error;
-static const char *skipped, *faulty_path;
+static const char *skipped, *faulty_path, *hold;
 static long fault_at, fault_count = 1, seen;
 static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
@@ -51,6 +52,7 @@ __attribute__((constructor)) void shim_begin(void)
     if (!text || !realpath(text, root)) return;
     root_size = strlen(root);
     skipped = (text = getenv("SHIM_SKIP")) ? strdup(text) : NULL;
+    hold = (text = getenv("SHIM_HOLD")) ? strdup(text) : NULL;
     faulty_path = (text = getenv("SHIM_PATH")) ? strdup(text) : NULL;
     if (journal < 0 && (text = getenv("SHIM_LOG"))) journal = real(text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if ((text = getenv("SHIM_FAULT"))) {
@@ -118,6 +120,7 @@ static void note(int kind, const char *a, const void *b, size_t b_size, int64_t 
 }
 
 #define GUARDED(kind, where, call, noted)                          \
+    while (hold && !access(hold, F_OK)) usleep(20000);             \
     pthread_mutex_lock(&lock);                                     \
     int error = faulty(kind, where);                                      \
     if (error > 0) { pthread_mutex_unlock(&lock); errno = error; return -1; } \

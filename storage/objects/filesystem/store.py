@@ -26,6 +26,7 @@ from storage.errors import ObjectDamaged, ObjectMissing, ObjectStoreBroken, Obje
 from storage.objects import CHUNK, Entrance, ObjectInfo, check_key, check_span
 from storage.objects.filesystem.arrivals import ATTRIBUTE, MARK, Arrivals, packed
 from storage.objects.filesystem.tree import FILE, FOLDER, FULL, STAYING, Tree, reading, writing
+from storage.stalls import Stalls
 from storage.versions import version_of
 
 _log = logging.getLogger(__name__)
@@ -38,14 +39,15 @@ class FolderStore:
     """An ObjectStore below `root`, which is made when there is none.
 
     The source of `put` is moved when it lies on the same file system, else copied and removed. `sync` is what has the
-    disk keep a file or folder, by its descriptor.
+    disk keep a file or folder, by its descriptor. `stalls` are the process's waits for its disks.
     """
 
     worth_a_read = 0
 
-    def __init__(self, root: Path, *, sync: Callable[[int], None] = os.fsync) -> None:
+    def __init__(self, root: Path, *, sync: Callable[[int], None] = os.fsync, stalls: Stalls | None = None) -> None:
         self._tree = Tree(root)
         self._fsync = sync
+        self._stalls = stalls or Stalls()
         self._trouble = ""
         self._arrivals = Arrivals(self._tree, self._sync, self._check_writable)
         self.entrance: Entrance | None = self._arrivals
@@ -57,7 +59,7 @@ class FolderStore:
         """
         check_key(key)
         self._check_writable()
-        with writing("store"):
+        with writing("store"), self._stalls.wait(source.stat().st_size):
             file = os.open(source, FILE)
             try:
                 digests = packed(metadata or {})
@@ -79,7 +81,7 @@ class FolderStore:
                 self._sync(file)
                 os.replace(temporary, name, src_dir_fd=unfinished, dst_dir_fd=folder)
 
-        with writing("store"):
+        with writing("store"), self._stalls.wait():
             self._place(key, write)
 
     def read(self, key: str, start: int = 0, length: int | None = None) -> bytes:
@@ -158,7 +160,7 @@ class FolderStore:
     def check(self) -> None:
         """See ObjectStore. Writes and removes a small file; sees another file system mounted over the folder."""
         self._check_writable()
-        with writing("check"):
+        with writing("check"), self._stalls.wait():
             self._tree.check()
             with self._unfinished() as (_, _, file):
                 _write(file, bytes(4096))  # a full disk still takes empty files
@@ -178,6 +180,7 @@ class FolderStore:
     def _check_writable(self) -> None:
         if self._trouble:
             raise ObjectStoreBroken(self._trouble)
+        self._stalls.check()
 
     def _place(self, key: str, write: Callable[[int, str], None]) -> None:
         """Have `write` give `key` its file, in folders made as needed; then see that all names are on the disk."""
@@ -253,7 +256,8 @@ class FolderStore:
 
     def _sync(self, descriptor: int) -> None:
         try:
-            self._fsync(descriptor)
+            with self._stalls.wait(os.fstat(descriptor).st_size):
+                self._fsync(descriptor)
         except OSError as error:
             if error.errno == errno.EINVAL and stat.S_ISDIR(os.fstat(descriptor).st_mode):
                 return  # this file system keeps folders without being asked, or not at all
