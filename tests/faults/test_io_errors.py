@@ -177,7 +177,7 @@ def test_a_disk_that_stands_still_holds_up_nobody_who_does_not_need_it(yard: Yar
                 pool.submit(doors.delete, study),
             ]
             while not all(one.done() for one in stuck):
-                assert httpx.get(f"{gateway.http_url}/healthz", timeout=5).status_code == 200
+                assert once.get(f"{gateway.http_url}/healthz", timeout=5).status_code == 200
                 time.sleep(0.1)
             assert [one.result() for one in stuck[2:]] == [503, 503, 503]
             assert [ledger.answers[make_piece("stuck", n).sop_uid] for n in range(2)] == [OUT_OF_RESOURCES] * 2
@@ -187,7 +187,7 @@ def test_a_disk_that_stands_still_holds_up_nobody_who_does_not_need_it(yard: Yar
                 assert ledger.answers[make_piece("stuck", number).sop_uid] == OUT_OF_RESOURCES
                 assert stowed(ledger, doors, make_piece("stuck", -number)) == 503
             assert threads_of(gateway.pid) < threads + 8  # of sixteen that came, none stays but the last ones
-            ready = httpx.get(f"{gateway.http_url}/readyz", timeout=20)
+            ready = once.get(f"{gateway.http_url}/readyz", timeout=20)
             assert (ready.status_code, ready.json()["checks"]["objects"]) == (
                 503, {"status": "failing", "reason": "stalled"},
             )  # fmt: skip
