@@ -104,7 +104,7 @@ def main() -> None:
     if chromium is None:
         print("left out, as chromium is missing: install Debian's package chromium", file=sys.stderr)
         return
-    with tempfile.TemporaryDirectory() as folder, GatewayProcess(Path(folder) / "data") as gateway:
+    with tempfile.TemporaryDirectory() as folder, GatewayProcess(Path(folder) / "data", workers=None) as gateway:
         for batch in series(slices, options.matrix):
             stow(gateway, batch)
         with sync_playwright() as playwright:

@@ -53,7 +53,7 @@ class Gantry:
 
     def start(self) -> None:
         """See Server."""
-        one = GatewayProcess(self._folder, arguments=self._arguments, environment=self._environment)
+        one = GatewayProcess(self._folder, arguments=self._arguments, environment=self._environment, workers=None)
         self._process, self.version, self.web = one, one.version, one.dicomweb_url
         self.dimse = (one.host, one.dimse_port, one.aet)
 

@@ -100,7 +100,7 @@ def open_from(settings: Settings, *, beside: bool = False) -> Archive:
             replace=settings.duplicates == "replace",
             delete_delay=settings.delete_delay,
             reserve=settings.spool_reserve,
-            budget=settings.max_spooled_bytes // settings.workers,
+            budget=settings.max_spooled_bytes // settings.processes,
             derived_max_bytes=settings.derived_max_bytes,
             beside=beside,
         )
@@ -419,7 +419,7 @@ def _settle() -> None:
 def _decoding(settings: Settings) -> isolated.Limits:
     """The share of one of the processes that serve: all together have as many decoders as the settings say."""
     wanted = settings.decoders or isolated.Limits().count
-    return isolated.Limits(-(-wanted // settings.workers), settings.decoder_memory, settings.decoder_seconds)
+    return isolated.Limits(-(-wanted // settings.processes), settings.decoder_memory, settings.decoder_seconds)
 
 
 def handlers(archive: Archive, settings: Settings) -> dict[str, Handler]:

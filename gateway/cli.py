@@ -74,7 +74,7 @@ def serve(
     objects: Objects = None,
     index: IndexUrl = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", help="Processes that serve, on the same sockets (1).")
+        int | None, typer.Option("--workers", help="Processes that serve, on the same sockets (one for each core).")
     ] = None,
     config: Config = None,
     insecure: Annotated[
@@ -85,10 +85,10 @@ def serve(
     flags = {"data": data, "http": http, "dimse": dimse, "aet": aet, "objects": objects, "index": index}
     with _exit_codes():
         settings = _load({**flags, "workers": workers, "insecure": insecure}, config)
-        if settings.workers > 1:
-            from gateway.processes import serve as run
-        else:
+        if settings.workers == 1:
             from gateway.app import serve as run
+        else:
+            from gateway.processes import serve as run
 
         run(settings)
 

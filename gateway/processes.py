@@ -6,21 +6,24 @@ anew that ends unasked, and stops them all. They learn from the end of their sta
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 from gateway import metrics
 from gateway.app import Gateway, Sockets, listen, new_secret, open_from, prepared
+from gateway.app import serve as serve_alone
 from gateway.dimse import places
 from gateway.dimse.places import Seat
 from gateway.logs import configure, get_logger
@@ -30,6 +33,12 @@ from storage.errors import StorageError
 log = get_logger(__name__)
 
 COMMAND = "worker"
+COUNTED = "metrics"
+"""Folder below the data folder in which the processes count together."""
+MOST_UNASKED = 4
+"""Processes where the settings do not say how many: each takes 130 MiB and more."""
+_DIE_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG."""
 LOOK_EVERY = 0.2
 READY_SECONDS = 60.0
 SHORT_LIFE = 5.0
@@ -39,16 +48,42 @@ STOP_SECONDS = 15.0
 
 
 def serve(settings: Settings) -> None:
-    """As `app.serve`, with `settings.workers` processes. Raises BadSettings, StorageError."""
-    if settings.objects_url.startswith("memory:"):
+    """As `app.serve`, with `settings.workers` processes; without that, with as many as there are cores for us, four at
+    most, or one where there can only be one. Raises BadSettings, StorageError.
+    """
+    in_memory, wanted = settings.objects_url.startswith("memory:"), settings.workers
+    if wanted is not None and in_memory:
         raise BadSettings("workers: objects in memory are those of one process")
+    many = wanted or (1 if in_memory else min(cores(), MOST_UNASKED))
+    if many == 1 or not _serve(settings.model_copy(update={"workers": many}), asked=wanted is not None):
+        serve_alone(settings.model_copy(update={"workers": 1}))
+
+
+def _serve(settings: Settings, *, asked: bool) -> bool:
+    """False where the index is for one process only, and nobody asked for more."""
     with ExitStack() as held, prepared(settings) as archive:
         try:
             shared = archive.index.share()
         except StorageError as error:
+            if not asked:
+                log.warning("one_process", reason=str(error))
+                return False
             raise BadSettings(f"workers: {error}") from error
-        counted = held.enter_context(tempfile.TemporaryDirectory(prefix="gantry-metrics-"))
-        Keeper(settings, listen(settings), shared, counted, archive.spool.clean).run()
+        counted = settings.data.resolve() / COUNTED
+        shutil.rmtree(counted, ignore_errors=True)  # of one that was killed
+        counted.mkdir(mode=0o700)
+        held.callback(shutil.rmtree, counted, ignore_errors=True)
+        Keeper(settings, listen(settings), shared, str(counted), archive.spool.clean).run()
+    return True
+
+
+def cores() -> int:
+    """The cores that this process may use: those of its affinity, and no more than its control group has time for."""
+    many = len(os.sched_getaffinity(0))
+    with suppress(OSError, ValueError):  # `max`, or no control group
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        many = min(many, max(1, round(int(quota) / int(period))))
+    return many
 
 
 class Keeper:
@@ -67,11 +102,12 @@ class Keeper:
         self._settings = settings
         self._sockets = sockets
         self._shared = shared
+        self._many = settings.processes
         self._counted = counted
         self._clean = clean
         self._local = new_secret()
         self._places = os.memfd_create("places")
-        os.ftruncate(self._places, places.size(settings.workers))
+        os.ftruncate(self._places, places.size(self._many))
         self._processes: list[subprocess.Popen[bytes]] = []
         self._started: list[float] = []
         self._stop = threading.Event()
@@ -82,7 +118,7 @@ class Keeper:
         signal.signal(signal.SIGINT, lambda _signal, _frame: self._stop.set())
         signal.signal(signal.SIGHUP, lambda _signal, _frame: self._send(signal.SIGHUP))
         try:
-            for number in range(self._settings.workers):
+            for number in range(self._many):
                 self._processes.append(self._start(number))
                 self._started.append(time.monotonic())
             lines = [self._ready(process) for process in self._processes]
@@ -102,7 +138,7 @@ class Keeper:
         told = {
             "settings": self._settings.model_dump(mode="json"),
             "sockets": descriptors,
-            "seat": [number, self._settings.workers, self._places],
+            "seat": [number, self._many, self._places],
             "local": self._local,
         }
         process = subprocess.Popen(
@@ -138,7 +174,7 @@ class Keeper:
             self._processes[number], self._started[number] = self._start(number), time.monotonic()
 
     def _forget(self, number: int, process: subprocess.Popen[bytes]) -> None:
-        places.vacate(Seat(number, self._settings.workers, self._places))
+        places.vacate(Seat(number, self._many, self._places))
         metrics.ended(process.pid, self._counted)
         with suppress(OSError):
             self._clean(process.pid)
@@ -171,6 +207,9 @@ class Keeper:
 
 def work() -> None:
     """Be one of the processes: standard input says which, and ends when the keeper does. Raises StorageError."""
+    # A keeper that is killed takes us along at once: whoever starts it anew needs folder and sockets. Should it be gone
+    # by now, standard input ends, which tells the same.
+    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     told = json.loads(sys.stdin.buffer.readline())
     settings, seat = Settings(**told["settings"]), Seat(*told["seat"])
     configure(settings.log_level)

@@ -128,7 +128,12 @@ class Settings(BaseSettings):
     aet: str = Field("GANTRY", min_length=1, max_length=16, description="AE title of this gateway.")
     objects: str = Field("", description="Object store: file:///folder or s3://bucket/prefix; empty: DATA/objects.")
     index: str = Field("", description="Index: sqlite:////file or postgresql://user@host/name; empty: DATA/index.db.")
-    workers: int = Field(1, ge=1, le=64, description="Processes that serve, on the same sockets; one for each core.")
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Processes that serve, on the same sockets; empty: one for each core, four at most.",
+    )
     s3_endpoint: str | None = Field(None, description="URL of the S3 server; empty: Amazon's.")
     s3_region: str | None = Field(None, description="Region of the bucket; empty: the usual AWS chain.")
     patience: float = Field(
@@ -342,6 +347,11 @@ class Settings(BaseSettings):
     def index_url(self) -> str:
         """The index's URL, the default worked out."""
         return self.index or f"sqlite:///{self.data.resolve() / 'index.db'}"
+
+    @property
+    def processes(self) -> int:
+        """How many processes serve; one where nobody has decided."""
+        return self.workers or 1
 
     @property
     def spool(self) -> Path:

@@ -80,7 +80,7 @@ class Store:
     def _admit(self, request: Request) -> None:
         """Raises Failure 503. The connection is kept where the body is not large: it is read then, and forgotten."""
         # of all processes together
-        busy = self.taken >= -(-self.settings.max_store_requests // self.settings.workers)
+        busy = self.taken >= -(-self.settings.max_store_requests // self.settings.processes)
         if not busy:
             try:
                 self.archive.spool.check_budget()

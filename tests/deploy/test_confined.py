@@ -83,7 +83,7 @@ def test_it_needs_no_more_than_the_container_gives_it(confined: tuple[Path, list
     """S-85: uid 10001, a root that cannot be written, no capabilities; stores, searches, decodes, renders, deletes."""
     data, prefix = confined
     environment = {"TMPDIR": str(data.parent / "tmp"), "PYTHONDONTWRITEBYTECODE": "1"}
-    with GatewayProcess(data, network=prefix, environment=environment) as gateway:
+    with GatewayProcess(data, network=prefix, environment=environment, workers=None) as gateway:
         about = Path(f"/proc/{gateway.pid}/status").read_text()
         facts = dict(line.split(":\t", 1) for line in about.splitlines() if ":\t" in line)
         assert facts["Uid"].split() == [str(USER)] * 4

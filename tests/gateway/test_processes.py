@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.processes import MOST_UNASKED, cores
 from tests.end_to_end.doors import Doors
 from tests.gateway.dimse.wire import ASSOCIATE_RJ, ASSOCIATE_RQ, IMPLICIT, VERIFICATION, Wire, associate_request
 from tests.parts import once
@@ -138,10 +139,12 @@ def test_one_that_is_killed_is_started_anew(gateway: GatewayProcess) -> None:
     assert any(event.get("event") == "worker_ended" for event in gateway.events())
 
 
-def test_all_end_with_the_first_process(start_gateway: StartGateway) -> None:
-    """F-40: when it is killed they end by themselves; only then may another gateway have the folder."""
-    first = start_gateway(arguments=["--workers", str(WORKERS)])
+@pytest.mark.skipif(cores() == 1, reason="there is one process on one core")
+def test_there_is_one_for_each_core_and_all_end_with_the_first(start_gateway: StartGateway, tmp_path: Path) -> None:
+    """F-40: when it is killed the others end as well; only then may another gateway have the folder."""
+    first = GatewayProcess(tmp_path / "data", launch=program, workers=None)
     processes = workers(first)
+    assert len(processes) == min(cores(), MOST_UNASKED)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes))

@@ -64,6 +64,7 @@ class GatewayProcess:
 
     `data` is its data folder, `http_url` its web root without a slash at the end, `dicomweb_url` the DICOMweb root;
     `host`, `dimse_port` and `aet` where its DIMSE listener is. `ready_seconds` is the time from start to ready.
+    `workers` processes serve; None: as many as it decides itself.
     `network` is what brings a command into another network: see `tests.parts.namespace`.
     `launch` starts the command another way than by a fork (`tests.parts.forge`), as a program for instance; with a
     network it is one.
@@ -79,6 +80,7 @@ class GatewayProcess:
         network: Sequence[str] = (),
         seconds: float = 60.0,
         launch: Launch | None = None,
+        workers: int | None = 1,
     ) -> None:
         self.data = data
         data.mkdir(parents=True, exist_ok=True)
@@ -92,6 +94,7 @@ class GatewayProcess:
             *network,
             *(sys.executable, "-m", "gateway", "serve", "--data", str(data)),
             *("--http", "127.0.0.1:0", "--dimse", "127.0.0.1:0", "--aet", aet),
+            *(() if workers is None else ("--workers", str(workers))),
             *arguments,
         ]
         started = time.monotonic()
