@@ -97,7 +97,11 @@ class Archive:
         self._delete_delay = delete_delay
         self._lease = lease
         self._quarantined: frozenset[str] = frozenset()
-        self._settler = Settler(objects.entrance, index) if objects.entrance is not None and index.syncs_later else None
+        self._settler = (
+            Settler(objects.entrance, index, spool.stalls)
+            if objects.entrance is not None and index.syncs_later
+            else None
+        )
 
     # ------------------------------------------------------------ store
 

@@ -9,9 +9,10 @@ import logging
 import threading
 import time
 
-from storage.errors import ObjectStoreBroken, StorageError
+from storage.errors import IndexBroken, ObjectStoreBroken, StorageError
 from storage.index import Index
 from storage.objects import Entrance
+from storage.stalls import Stalls
 
 _log = logging.getLogger(__name__)
 
@@ -19,6 +20,8 @@ AFTER = 10.0
 """Seconds after which a store is settled, at most."""
 MANY = 2048
 """Stores that are settled before that time is over."""
+LONGEST = 300.0
+"""Seconds between two attempts at most, where settling fails again and again."""
 TOO_MANY = 4 * MANY
 """Stores that wait because the disk cannot follow: beyond that each one has to be durable by itself."""
 
@@ -26,9 +29,12 @@ TOO_MANY = 4 * MANY
 class Settler:
     """Settles what it is told of in a thread of its own, which is there as long as there is something to do."""
 
-    def __init__(self, entrance: Entrance, index: Index) -> None:
+    def __init__(self, entrance: Entrance, index: Index, stalls: Stalls, after: float = AFTER) -> None:
         self._entrance = entrance
         self._index = index
+        self._stalls = stalls
+        self._after = after
+        self._failed = 0  # attempts, one after the other
         self._waiting: dict[str, str] = {}
         self._guard = threading.Condition()
         self._turn = threading.Lock()
@@ -72,27 +78,34 @@ class Settler:
         with self._guard:
             self._closed = True
             self._guard.notify()
-        self._try()
+        if not self._stalls.found:
+            self._try()
 
     def _run(self) -> None:
         while True:
             with self._guard:
-                end = time.monotonic() + AFTER
-                while not self._closed and len(self._waiting) < MANY and (left := end - time.monotonic()) > 0:
+                end = time.monotonic() + min(self._after * 2**self._failed, LONGEST)
+                while not self._closed and not self._is_much() and (left := end - time.monotonic()) > 0:
                     self._guard.wait(left)
-            done = self._try()
+            again = self._try()
             with self._guard:
-                if self._closed or not done or not self._waiting:
+                if self._closed or not again or not self._waiting:
                     self._running = False
                     return
 
+    def _is_much(self) -> bool:
+        return len(self._waiting) >= MANY and not self._failed
+
     def _try(self) -> bool:
+        """Settle; False where another attempt would be in vain."""
         try:
             self.settle()
-        except ObjectStoreBroken as error:
+        except (ObjectStoreBroken, IndexBroken) as error:
             self._index.distrust(str(error))
             return False
         except (StorageError, OSError) as error:
-            _log.error("not settled, the next start will: %s", error)
-            return False
+            self._failed = min(self._failed + 1, 10)
+            _log.warning("not settled yet: %s", error)
+            return True
+        self._failed = 0
         return True

@@ -157,6 +157,8 @@ class Spool:
         for path in self.folder.glob("*.part" if process is None else f"*-{process}.part"):
             path.unlink(missing_ok=True)
             count += 1
+        if process is not None and self._entrance is not None:
+            count += self._entrance.clean(process)
         return count
 
     def _check_room(self) -> None:

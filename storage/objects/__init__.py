@@ -82,6 +82,9 @@ class Entrance(Protocol):
     def forget(self, versions: Iterable[str]) -> None:
         """Remove the files of these versions from here, durably."""
 
+    def clean(self, process: int) -> int:
+        """Remove what this process, which has ended, was receiving; returns how many files. What was whole stays."""
+
     def left(self) -> list[Arrival]:
         """What a crash left, the oldest first; files that were never whole are removed."""
 

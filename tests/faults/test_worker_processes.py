@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.parts import ledger as books
 from tests.parts import once
 from tests.parts.gateway import GatewayProcess
 from tests.parts.ledger import Ledger, make_piece
+from tests.parts.machine import family
 from tests.parts.torture import is_large, record, size
 
 OUT_OF_RESOURCES = 0xA700
@@ -41,6 +43,10 @@ def test_a_process_that_dies_takes_nothing_with_it(yard: Yard, ledger: Ledger, p
         assert not sender.is_alive()
     counts = ledger.counts()
     assert counts["ok"] > 40
+    end = time.monotonic() + 60
+    while set(receivers(gateway)) - set(family(gateway.pid)):  # goes with the next look at the dead
+        assert time.monotonic() < end
+        time.sleep(0.1)
     gateway.kill()
     gateway = yard.gateway()
     books.alive(ledger, gateway, "alone")
@@ -51,6 +57,15 @@ def test_a_process_that_dies_takes_nothing_with_it(yard: Yard, ledger: Ledger, p
     with closing(yard.archive()) as archive:
         books.check_archive(ledger, archive)
     record(f"one of two processes killed at {point}", deaths=deaths, lost=0, **counts)
+
+
+def receivers(gateway: GatewayProcess) -> Iterator[int]:
+    """The processes that are receiving files, or have made names for them."""
+    for path in (gateway.data / "objects" / ".arrivals").iterdir():
+        with suppress(OSError):
+            owner = os.getxattr(path, "user.gantry")
+            if len(owner) == 4:
+                yield int.from_bytes(owner, "big")
 
 
 @pytest.fixture

@@ -137,6 +137,15 @@ class Arrivals:
                     found.append(arrival)
         return found
 
+    def clean(self, process: int) -> int:
+        """See Entrance."""
+        removed, owner = 0, _owner(process)
+        with writing("tidy"):
+            for name in [entry.name for entry in os.scandir(self._at)] if self._is_there() else ():
+                with suppress(FileNotFoundError):
+                    removed += self._read(name)[0] == owner and self._remove(name)
+        return removed
+
     def tidy(self, older_than: float) -> int:
         """Remove what processes that ended in the midst of it were receiving; tells how many files.
 
@@ -174,17 +183,25 @@ class Arrivals:
     def _arrival(self, name: str) -> Arrival | None:
         """A file that may be whole."""
         try:
-            file = os.open(name, FILE, dir_fd=self._at)
-            try:
-                mark, facts = os.getxattr(file, ATTRIBUTE), os.fstat(file)
-            finally:
-                os.close(file)
+            mark, facts = self._read(name)
         except OSError:
             return None
         if len(mark) != MARK or not name.endswith(SUFFIX):
             return None
         version = name.removesuffix(SUFFIX)
         return Arrival(version, self.folder / name, facts.st_size, mark[:32].hex(), facts.st_nlink > 1)
+
+    def _read(self, name: str) -> tuple[bytes, os.stat_result]:
+        """The mark of a file, or whose it is as long as it has none; and the facts. Raises OSError."""
+        file = os.open(name, FILE, dir_fd=self._at)
+        try:
+            facts = os.fstat(file)
+            try:
+                return os.getxattr(file, ATTRIBUTE), facts
+            except OSError:
+                return b"", facts
+        finally:
+            os.close(file)
 
     def _make_ahead(self) -> None:
         """Make names while there still are some, since many come."""
@@ -206,7 +223,10 @@ class Arrivals:
         try:
             while len(made) < many:
                 version = new_version()
-                os.close(os.open(version + SUFFIX, NEW, 0o600, dir_fd=self._at))
+                file = os.open(version + SUFFIX, NEW, 0o600, dir_fd=self._at)
+                with suppress(OSError):
+                    os.setxattr(file, ATTRIBUTE, _owner(os.getpid()))
+                os.close(file)
                 made.append((time.monotonic(), version))
         except OSError:
             if not made:
@@ -252,6 +272,11 @@ class Arrivals:
         except FileNotFoundError:
             return False
         return True
+
+
+def _owner(process: int) -> bytes:
+    """What a file bears until it is whole: the process that receives it."""
+    return process.to_bytes(4, "big")
 
 
 def packed(metadata: Mapping[str, str]) -> bytes:

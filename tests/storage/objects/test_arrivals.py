@@ -98,6 +98,20 @@ def test_a_crash_leaves_what_was_whole_and_nothing_else(store: FolderStore, tmp_
         assert again.entrance.left() == []
 
 
+def test_what_a_process_that_ended_was_receiving_goes_while_others_go_on(store: FolderStore, tmp_path: Path) -> None:
+    """N: and names that it had made ahead; what was whole stays, and what others receive."""
+    assert store.entrance is not None
+    whole, _ = arrive(store)
+    ours, path, file = store.entrance.begin()
+    os.close(file)
+    with (path.parent / "theirs.part").open("xb") as theirs:
+        os.setxattr(theirs.fileno(), "user.gantry", (os.getpid() + 1).to_bytes(4, "big"))
+    assert store.entrance.clean(os.getpid() + 1) == 1
+    assert {f"{whole}.part", f"{ours}.part"} <= {one.name for one in path.parent.iterdir()}
+    assert store.entrance.clean(os.getpid()) >= 1
+    assert [one.name for one in path.parent.iterdir()] == [f"{whole}.part"]
+
+
 def test_what_was_never_finished_is_tidied_away_one_day(store: FolderStore, tmp_path: Path) -> None:
     """N: of a process that ended while others went on."""
     assert store.entrance is not None
