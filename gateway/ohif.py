@@ -140,6 +140,9 @@ def _adapt(viewer: Path) -> None:
 CONFIGURATION = """// Written by `gantry viewer install`: the gateway that serves this file is the one data source.
 (() => {
   const home = new URL("../", document.currentScript.src);
+  // A part of the viewer takes its own address from Node's word for it, unless it is run while a script's element is at
+  // work; should the last file to come be a style sheet, none is, and the viewer would stay black.
+  window.__filename ??= new URL("viewer/app.bundle.js", home).href;
   const root = new URL("dicomweb", home).href;
   const token = () => sessionStorage.getItem("gantry.token");
   const ours = (url) => new URL(url, location.href).href.startsWith(root);

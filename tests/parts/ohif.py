@@ -90,7 +90,8 @@ def configuration(dicomweb_url: str) -> str:
         "defaultDataSourceName": "gantry",
         "dataSources": [source],
     }
-    return f"window.config = {json.dumps(config)};\n"
+    # Without the first line its start may fail where a style sheet comes later than the scripts: see `gateway.ohif`.
+    return f"window.__filename ??= location.origin + '/app.bundle.js';\nwindow.config = {json.dumps(config)};\n"
 
 
 if __name__ == "__main__":

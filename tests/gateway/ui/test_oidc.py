@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, TimeoutError, expect
+from playwright.sync_api import Browser, Page, expect
 
 from gateway import ohif as installer
 from tests.gateway.ui.conftest import stow
@@ -22,6 +21,7 @@ from tests.parts.fix_browser import artifact
 from tests.parts.gateway import GatewayProcess
 from tests.parts.machine import cannot_run, free_port
 from tests.parts.provider import provider
+from tests.parts.waiting import until
 
 ROLES = """
 [[roles]]
@@ -110,7 +110,7 @@ def test_people_sign_in_see_what_roles_give_them_and_sign_out(gateway: GatewayPr
     assert all(len(sent[name][0]) == 43 for name in ("state", "nonce", "code_challenge"))
     window.goto(f"{gateway.http_url}/")
     expect(window.locator(".row")).to_have_count(1)
-    assert "success" in {str(one["outcome"]) for one in events(gateway, "login")}
+    until(lambda: "success" in {str(one["outcome"]) for one in events(gateway, "login")})
 
     # The cookie permits nothing to a page of another site, nor to a request that does not say whose it is.
     study = f"{gateway.dicomweb_url}/studies/{uid('study', 'signed')}"
@@ -163,11 +163,7 @@ def test_ohif_is_used_by_who_signed_in(gateway: GatewayProcess, window: Page) ->
     window.screenshot(path=artifact("ohif-signed-in-list.png"))
     statuses: list[int] = []
     window.on("response", lambda answer: statuses.append(answer.status))
-    for seconds in (60, 120):  # a browser that shares two processors with much else may need another go
-        window.goto(f"{gateway.http_url}/viewer/viewer?StudyInstanceUIDs={uid('study', 'signed')}")
-        with suppress(TimeoutError):
-            window.locator("canvas.cornerstone-canvas").first.wait_for(timeout=seconds * 1000)
-            break
+    window.goto(f"{gateway.http_url}/viewer/viewer?StudyInstanceUIDs={uid('study', 'signed')}")
     wait_for_contrast(window)
     window.screenshot(path=artifact("ohif-signed-in.png"))
     assert statuses and max(statuses) < 400
@@ -203,7 +199,7 @@ def test_a_sign_in_that_was_begun_elsewhere_is_refused(gateway: GatewayProcess, 
         assert answer.status_code == 303
         assert answer.headers["location"] == f"{gateway.http_url}/#/sign-in-failed"
         assert "gantry-session" not in answer.headers["set-cookie"]
-    assert "refused" in {str(one["outcome"]) for one in events(gateway, "login")}
+    until(lambda: "refused" in {str(one["outcome"]) for one in events(gateway, "login")})
     window.goto(f"{gateway.http_url}/#/sign-in-failed")
     expect(window.get_by_text("Signing in did not succeed.")).to_be_visible()
 
