@@ -24,7 +24,7 @@ from pydicom.dataset import Dataset
 from tests.gateway.ui.conftest import stow
 from tests.gateway.ui.phantom import torso
 from tests.parts.datasets import ct_slice, pixels, uid
-from tests.parts.gateway import GatewayProcess
+from tests.parts.gateway import GatewayProcess, program
 
 DISTINCT = 20
 """Slices that are worked out; the others are these with other noise, which cost as much to fetch and to draw."""
@@ -104,7 +104,10 @@ def main() -> None:
     if chromium is None:
         print("left out, as chromium is missing: install Debian's package chromium", file=sys.stderr)
         return
-    with tempfile.TemporaryDirectory() as folder, GatewayProcess(Path(folder) / "data", workers=None) as gateway:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        GatewayProcess(Path(folder) / "data", workers=None, launch=program) as gateway,
+    ):
         for batch in series(slices, options.matrix):
             stow(gateway, batch)
         with sync_playwright() as playwright:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.parts.debian import find
-from tests.parts.gateway import GatewayProcess
+from tests.parts.gateway import GatewayProcess, program
 from tests.parts.machine import free_ports
 
 PLUGIN = "libOrthancDicomWeb.so"
@@ -53,7 +53,9 @@ class Gantry:
 
     def start(self) -> None:
         """See Server."""
-        one = GatewayProcess(self._folder, arguments=self._arguments, environment=self._environment, workers=None)
+        one = GatewayProcess(
+            self._folder, arguments=self._arguments, environment=self._environment, workers=None, launch=program
+        )
         self._process, self.version, self.web = one, one.version, one.dicomweb_url
         self.dimse = (one.host, one.dimse_port, one.aet)
 

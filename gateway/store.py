@@ -44,6 +44,8 @@ from storage.spool import spool_error
 GATHERED = 1 << 18
 """Bytes of smaller pieces that are written and digested together: each of these steps lets go of the interpreter, and
 where several associations receive, it has to be waited for again."""
+HEAD = 4096
+"""Bytes in which File Meta Information mostly has room."""
 DUPLICATE = "duplicate"
 MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
@@ -107,6 +109,12 @@ class Incoming:
         if self._head is None:
             self._dataset(data)
             return
+        if not self._head and len(data) >= self._enough:  # the first piece, as mostly: it need not be copied
+            found = parse_head(bytes(data[:HEAD]))
+            if found is not None:
+                self._begin_file(found[0])
+                self._dataset(memoryview(data)[found[1] :])
+                return
         self._head += data
         if len(self._head) >= self._enough:  # a sender of single bytes must not make us parse at each of them
             self._enough = 2 * len(self._head)
@@ -164,8 +172,11 @@ class Incoming:
         found = parse_head(bytes(self._head))
         if found is not None:
             dataset = bytes(self._head[found[1] :])
-            self.begin(replace(found[0], received_digest=""))  # what others say of that is not believed
+            self._begin_file(found[0])
             self._dataset(dataset)
+
+    def _begin_file(self, meta: FileMeta) -> None:
+        self.begin(replace(meta, received_digest=""))  # what others say of that is not believed
 
     def _dataset(self, data: bytes | bytearray | memoryview) -> None:
         self._count(len(data))

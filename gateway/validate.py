@@ -102,19 +102,19 @@ def validate(header: Header) -> list[Fault]:
 
 def _faults(elements: Iterable[Element], prefix: str, charsets: tuple[str, ...]) -> Iterable[Fault]:
     for element in elements:
-        path = f"{prefix}{element.tag:08X}"
         if element.items is not None:
             for number, item in enumerate(element.items, 1):
                 own = next((charset_terms(one) for one in item if one.tag == SPECIFIC_CHARACTER_SET), charsets)
-                yield from _faults(item, f"{path}/{number}/", own)
-        elif element.tag not in PIXEL_TAGS and (rule := _broken(element, charsets)) is not None:
-            yield Fault(path, element.vr, rule)
+                yield from _faults(item, f"{prefix}{element.tag:08X}/{number}/", own)
+        elif (rule := _broken(element, charsets)) is not None and element.tag not in PIXEL_TAGS:
+            yield Fault(f"{prefix}{element.tag:08X}", element.vr, rule)
 
 
 def _broken(element: Element, charsets: tuple[str, ...]) -> str | None:
     vr, raw = element.vr, element.value
-    if vr in WIDTH:
-        return f"a whole number of {WIDTH[vr]}-byte values" if element.length % WIDTH[vr] else None
+    width = WIDTH.get(vr)
+    if width is not None:
+        return f"a whole number of {width}-byte values" if element.length % width else None
     if vr not in RULES or not raw or len(raw) > _LONGEST:
         return None
     keeps = _keeps_cached if len(raw) <= _REMEMBERED else _keeps

@@ -52,6 +52,7 @@ class Reader:
         if not 1 <= len(boundary) <= MAX_BOUNDARY or not boundary.isascii() or not boundary.isprintable():
             raise BadRequest("boundary", f"the multipart boundary has 1 to {MAX_BOUNDARY} ASCII characters")
         self._delimiter = b"\r\n--" + boundary.encode("ascii")
+        self._first = self._delimiter[2:] + b"\r\n"
         self._sink = sink
         self._state = _State.PREAMBLE
         self._rest = b"\r\n"  # so that a body may begin with its first delimiter
@@ -62,8 +63,12 @@ class Reader:
 
     def feed(self, data: bytes) -> None:
         """The next bytes of the body."""
-        buffer = self._rest + data
-        position = 0
+        if self._at < 0 and data.startswith(self._first):  # as mostly: nothing has to be copied
+            buffer, self._at = data, 0
+            position = self._part_begins(len(self._first))
+        else:
+            buffer = self._rest + data if self._rest else data
+            position = 0
         while True:
             if self._state is _State.EPILOGUE:
                 self._count_around(len(buffer) - position)
@@ -104,11 +109,15 @@ class Reader:
             if line_end < 0:  # a longer token that starts like the boundary: data
                 found += 1
         self._close(buffer, position, found)
+        return self._part_begins(line_end)
+
+    def _part_begins(self, line_end: int) -> int:
+        """At the end of the delimiter's line: its CRLF, which an empty header block needs."""
         self._state = _State.HEADERS
         self.parts += 1
         if self.parts > MAX_PARTS:
             raise TooLarge(f"the multipart body holds more than {MAX_PARTS} parts")
-        return line_end - 2  # the CRLF of the delimiter's line, which an empty header block needs
+        return line_end - 2
 
     def _headers(self, buffer: bytes, position: int) -> int | None:
         """At the CRLF before the body of a part; None when more bytes are needed."""

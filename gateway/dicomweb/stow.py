@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 
 from gateway import metrics
@@ -31,7 +31,7 @@ from gateway.http.guard import describe
 from gateway.http.identity import caller_of
 from gateway.http.patience import unless_stalled
 from gateway.http.ranges import Representation
-from gateway.http.threads import in_thread
+from gateway.http.threads import in_thread, to_its_end
 from gateway.http.uploads import check_announced, take_in
 from gateway.logs import get_logger
 from gateway.settings import Settings
@@ -51,6 +51,7 @@ FORGOTTEN_BYTES = 16 << 20
 RETRY = {"Retry-After": str(RETRY_AFTER_SECONDS)}
 
 Parts = FileParts | ModelParts
+T = TypeVar("T")
 
 log = get_logger("gateway.dicomweb")
 
@@ -62,7 +63,7 @@ class Store:
         self.archive = archive
         self.settings = settings
         self.coercer = Coercer.of(settings)
-        self.turns = CapacityLimiter(STORE_THREADS)
+        self.turns = asyncio.Semaphore(STORE_THREADS)
         self.taken = 0
 
     async def post(self, request: Request) -> Representation:
@@ -104,8 +105,8 @@ class Store:
         work = _Work(parts, lambda number, one: self._store_one(number, one, parts, caller_of(request.scope), named))
         try:
             finish = await self._spool(request, parts, root_type, boundary)
-            await to_thread.run_sync(work.begin, finish, limiter=self.turns)
-            await asyncio.gather(*(to_thread.run_sync(work.do, some, limiter=self.turns) for some in work.left))
+            await self._in_turn(work.begin, finish)
+            await asyncio.gather(*(self._in_turn(work.do, some) for some in work.left))
         finally:
             if not work.closed:
                 await in_thread(parts.close)
@@ -113,6 +114,10 @@ class Store:
         status, module, headers = response(outcomes, base)
         body = json_to_xml(module) if offer.media_type == offers.XML else encoded(module)
         return Representation(Known([body]), offer.media_type, headers=headers, status=status)
+
+    async def _in_turn(self, work: Callable[[T], None], what: T) -> None:
+        async with self.turns:
+            await to_its_end(work, what)
 
     def _parts(self, root_type: str) -> Parts:
         limit = self.settings.max_object_bytes

@@ -24,7 +24,7 @@ from time import monotonic
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from gateway.http.threads import in_thread
+from gateway.http.threads import to_its_end
 from gateway.logs import get_logger
 
 log = get_logger("gateway.http")
@@ -86,7 +86,7 @@ class Direct:
         with closing(socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM)) as connection:
             connection.setblocking(False)
             pump = _Pump(connection, chunks, cycle.expected_content_length)
-            while (state := await _to_its_end(pump)) is not _State.DONE:
+            while (state := await to_its_end(pump.run)) is not _State.DONE:
                 if state is _State.FULL and not await self._taken(connection, gone):
                     log.info("connection dropped", reason="response_not_taken")
                     state = _State.GONE
@@ -184,22 +184,6 @@ class _Pump:
             if pieces:
                 pieces[0] = memoryview(pieces[0])[sent:]
         return True
-
-
-async def _to_its_end(pump: _Pump) -> _State:
-    """One trip, waited for even when this task is cancelled: until then, chunks and descriptor are the thread's."""
-    work = asyncio.ensure_future(in_thread(pump.run))
-    cancelled: asyncio.CancelledError | None = None
-    while not work.done():
-        try:
-            await asyncio.wait([work])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        if not work.cancelled():
-            work.exception()
-        raise cancelled
-    return work.result()
 
 
 def _done(future: asyncio.Future[None]) -> None:

@@ -93,6 +93,27 @@ async def in_thread(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T
     """Call `work` in a worker thread, with the context variables of this task. Once begun it is done to its end, also
     when this task is cancelled.
     """
+    return await _begin(work, *args, **named)
+
+
+async def to_its_end(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+    """As `in_thread`, and waited for even when this task is cancelled: until then, what `work` uses is the thread's."""
+    future = _begin(work, *args, **named)
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.shield(future)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except Exception:
+            break  # of the work: told below
+    if cancelled is not None:
+        future.exception()
+        raise cancelled
+    return future.result()
+
+
+def _begin(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> asyncio.Future[T]:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
     context = contextvars.copy_context()
@@ -110,7 +131,7 @@ async def in_thread(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T
             loop.call_soon_threadsafe(_settle, future, result, failed)
 
     _threads.submit(job)
-    return await future
+    return future
 
 
 def _settle(future: asyncio.Future[T], result: T, failed: BaseException | None) -> None:

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from gateway.http.threads import Threads, in_thread
+from gateway.http.threads import Threads, in_thread, to_its_end
 from tests.parts.asynchronous import run
 
 WORD: contextvars.ContextVar[str] = contextvars.ContextVar("word")
@@ -84,6 +84,33 @@ def test_work_is_done_to_its_end_when_nobody_waits_any_more() -> None:
     run(leave())
     go_on.set()
     assert done.wait(30)
+
+
+def test_its_end_is_waited_for_though_the_task_is_cancelled_and_then_it_ends_so() -> None:
+    begun, go_on, done = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        assert go_on.wait(30)
+        done.set()
+
+    async def leave() -> None:
+        task = asyncio.create_task(to_its_end(work))
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0.001)
+        assert not task.done()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert done.is_set()
+        with pytest.raises(ZeroDivisionError):
+            await to_its_end(lambda: 1 // 0)
+        assert await to_its_end(max, 1, 2) == 2
+
+    run(leave())
 
 
 def test_a_process_ends_after_the_work_that_it_has_begun() -> None:
