@@ -42,8 +42,10 @@ def test_what_a_retry_can_cure_is_out_of_resources() -> None:
         errors.Unavailable("down"),
         storage_errors.ObjectStoreFull("full"),
         storage_errors.ObjectStoreUnavailable("down"),
+        storage_errors.ObjectStoreStalled("slow"),
         storage_errors.IndexFull("full"),
         storage_errors.IndexUnavailable("down"),
+        storage_errors.IndexStalled("slow"),
         storage_errors.IndexBusy("locked"),
     ]
     assert {statuses.store_status(error) for error in curable} == {0xA700}
