@@ -41,6 +41,7 @@ class Yard:
             arguments=("--http", f"127.0.0.1:{ports[0]}", "--dimse", f"127.0.0.1:{ports[1]}"),
             environment={**self.settings, **environment},
             launch=self.forge.launch,
+            workers=None if "GANTRY_WORKERS" in environment else 1,
         )
         return self.running.enter_context(process)
 

@@ -17,7 +17,7 @@ from tests.faults.conftest import SEAWEEDFS, Yard
 from tests.faults.test_links import OUT_OF_RESOURCES, PATIENCE, ready, recovered
 from tests.parts import ledger as books
 from tests.parts import once
-from tests.parts.gateway import GatewayProcess
+from tests.parts.gateway import GatewayProcess, program
 from tests.parts.ledger import Ledger, make_piece
 from tests.parts.link import Link
 from tests.parts.namespace import Cables, cables
@@ -55,7 +55,7 @@ def test_a_gateway_whose_cables_are_pulled_says_so_and_comes_back(yard: Yard, le
     """F-65, F-55, L1 to L3, A: each of the two for a while; what the other one has is there all the time."""
 
     def story() -> None:
-        with GatewayProcess(yard.folder / "data", environment=site.environment) as gateway:
+        with GatewayProcess(yard.folder / "data", environment=site.environment, launch=program) as gateway:
             address = (gateway.host, gateway.dimse_port)
             books.by_c_store(ledger, address, [make_piece("before", number) for number in range(3)])
             assert len(ledger.acknowledged()) == 3
