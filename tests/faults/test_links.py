@@ -170,7 +170,7 @@ def test_a_commit_whose_answer_was_lost_is_looked_up(line: Wired, ledger: Ledger
     """F-34, L1: found or done again; what was told to the sender is true, and nothing is told twice in the feed."""
     line.index.passage = lambda: AtCommit(4, passes=passes)
     line.index.cut()
-    with books.senders(ledger, line.gateway, passes, most=size(12, 500)) as join:
+    with books.senders(ledger, line.gateway, passes, most=size(8, 500)) as join:
         join()
     assert ledger.counts() == {"ok": len(ledger.pieces), "failed": 0, "unknown": 0}
     books.verify(ledger, line.gateway)
@@ -229,7 +229,7 @@ def test_an_s3_server_that_refuses_now_and_then_is_asked_again(
     Sometimes.puts = Sometimes.answered = 0
     line.s3.passage = lambda: Sometimes(every, status, code)
     line.s3.cut()
-    pieces = [make_piece(code, number) for number in range(size(20, 1000))]
+    pieces = [make_piece(code, number) for number in range(size(10, 1000))]
     books.by_c_store(ledger, line.address(), pieces)
     assert ledger.counts()["ok"] == len(pieces)
     assert Sometimes.answered > 0

@@ -148,7 +148,7 @@ def send(ledger: Ledger, front: Any, name: str, done: threading.Event) -> None:
             books.by_c_store(ledger, (front.host, front.dimse_port), pieces, 60)
         else:
             books.by_stow(ledger, front, pieces)
-        time.sleep(0.01)
+        time.sleep(0.01 if is_large() else 0.1)
 
 
 def die(cluster: list[Wired], which: int, yard: Yard, turn: int) -> None:

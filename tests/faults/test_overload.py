@@ -256,7 +256,7 @@ def test_ten_times_as_many_senders_cost_neither_memory_nor_instances(
 ) -> None:
     """F-73, F-60: each is answered, 200 or 503, success or RJ; memory stays flat; what was accepted is there."""
     gateway = yard.gateway(GANTRY_MAX_STORE_REQUESTS="8", GANTRY_MAX_ASSOCIATIONS="8")
-    seconds = size(2, 60)
+    seconds = size(1, 60)
     load(gateway, ledger, "warm", 4, 1, kind)
     normal = load(gateway, ledger, "normal", 4, seconds, kind)
     gateway.forget_peak()

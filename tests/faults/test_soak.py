@@ -23,7 +23,7 @@ from tests.parts.ledger import Ledger, alive, by_c_store, make_piece, quiet, sto
 from tests.parts.torture import record, seed, size
 
 MIB = 1 << 20
-SECONDS = int(os.environ.get("GANTRY_TORTURE_SOAK", "0")) or size(5, 1800)
+SECONDS = int(os.environ.get("GANTRY_TORTURE_SOAK", "0")) or size(3, 1800)
 STUDIES = 6
 
 
