@@ -21,6 +21,7 @@ PACKAGES = {
     "ceph-mon": "ceph-mon",
     "ceph-osd": "ceph-osd",
     "chromium": "chromium",
+    "chromium-headless-shell": "chromium-headless-shell",
     "curl": "curl",
     "gdcmconv": "libgdcm-tools",
     "gcc": "gcc",

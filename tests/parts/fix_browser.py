@@ -1,8 +1,9 @@
 """Fixtures: a browser, and the OHIF viewer on an origin of its own.
 
-`browser`: headless Chromium (Playwright), one for all tests; `page` a fresh page in it. `serve_ohif(gateway)`
-serves OHIF, pointed at the gateway, and returns its URL; `origin` of the gateway must allow it (GANTRY_CORS_ORIGINS).
-`artifact("name.png")` is where to leave a screenshot: ./artifacts, ignored by git.
+`browser`: Debian's Chromium without a window (Playwright), one for all tests, whose pages cost a fraction of the whole
+browser's; `chromium.get(WHOLE)` is that, for what it does itself, as showing a PDF document. `page` is a fresh one.
+`serve_ohif(gateway)` serves OHIF, pointed at the gateway, and returns its URL; `origin` of the gateway must allow it
+(GANTRY_CORS_ORIGINS). `artifact("name.png")` is where to leave a screenshot: ./artifacts, ignored by git.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from tests.parts.debian import LIBRARIES, loads
 from tests.parts.machine import cannot_run, free_port, need
 
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"
+
+BARE, WHOLE = "chromium-headless-shell", "chromium"
 
 # No sandbox, since tests may run as root; WebGL in software, since there may be no graphics card.
 CHROMIUM_OPTIONS = (
@@ -49,24 +52,28 @@ def artifact(name: str) -> Path:
 
 
 class Chromium:
-    """Debian's Chromium, started at the first need, and again should it have ended."""
+    """Debian's Chromium, each of its programs started at the first need, and again should it have ended."""
 
     def __init__(self, playwright: Playwright) -> None:
         self._playwright = playwright
-        self._running: Browser | None = None
+        self._running: dict[str, Browser] = {}
 
-    def get(self) -> Browser:
+    def get(self, program: str) -> Browser:
         """The one that runs."""
-        if self._running is None or not self._running.is_connected():
-            self._running = self._playwright.chromium.launch(
-                executable_path=need("chromium"), args=list(CHROMIUM_OPTIONS)
-            )
-        return self._running
+        running = self._running.get(program)
+        if running is None or not running.is_connected():
+            for library, package in LIBRARIES.items():
+                if not loads(library):
+                    cannot_run(f"{library} is missing: install Debian's package {package}")
+            path = need(program)
+            running = self._playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_OPTIONS))
+            self._running[program] = running
+        return running
 
     def close(self) -> None:
-        """End it."""
-        if self._running is not None:
-            self._running.close()
+        """End them."""
+        for running in self._running.values():
+            running.close()
 
 
 @pytest.fixture(scope="session")
@@ -83,11 +90,8 @@ def chromium() -> Iterator[Chromium]:
 
 @pytest.fixture(scope="module")
 def browser(chromium: Chromium) -> Browser:
-    """Debian's Chromium."""
-    for library, package in LIBRARIES.items():
-        if not loads(library):
-            cannot_run(f"{library} is missing: install Debian's package {package}")
-    return chromium.get()
+    """Without a window: pages alone."""
+    return chromium.get(BARE)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from tests.parts import once
 from tests.parts.datasets import part10_bytes, uid
+from tests.parts.fix_browser import WHOLE, Chromium
 from tests.parts.fix_gateway import BackendEnvironment, starter
 from tests.parts.gateway import GatewayProcess
 
@@ -164,17 +165,26 @@ class Visit:
 class Visitors:
     """Opens windows; each is checked when the test ends."""
 
-    def __init__(self, browser: Browser) -> None:
+    def __init__(self, browser: Browser, chromium: Chromium) -> None:
         self._browser = browser
+        self._chromium = chromium
         self._visits: list[tuple[BrowserContext, Visit]] = []
 
     def __call__(
-        self, gateway: GatewayProcess, *, phone: bool = False, locale: str = "en-GB", light: bool = False
+        self,
+        gateway: GatewayProcess,
+        *,
+        phone: bool = False,
+        locale: str = "en-GB",
+        light: bool = False,
+        whole: bool = False,
     ) -> Visit:
         """A window of 1280 x 720, or a phone held upright; with nothing remembered from others. `light`: who is there
-        likes bright screens."""
+        likes bright screens. `whole`: it is the whole browser that is needed, for PDF documents.
+        """
         size = {"width": 390, "height": 844} if phone else {"width": 1280, "height": 720}
-        context = self._browser.new_context(
+        browser = self._chromium.get(WHOLE) if whole else self._browser
+        context = browser.new_context(
             viewport={"width": size["width"], "height": size["height"]},
             has_touch=phone,
             is_mobile=phone,
@@ -209,9 +219,9 @@ def page_gateway(
 
 
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Visitors]:
+def visit(browser: Browser, chromium: Chromium) -> Iterator[Visitors]:
     """Open the page: `visit(gateway)`. The test fails when the browser reports any error, or asks another host."""
-    visitors = Visitors(browser)
+    visitors = Visitors(browser, chromium)
     try:
         yield visitors
         visitors.check()

@@ -82,7 +82,9 @@ def wait_for_the_browsers_viewer(visit: Visit) -> None:
     raise AssertionError("the document is not shown")
 
 
-def test_a_pdf_document_is_shown_in_place(papers: Visit) -> None:
+def test_a_pdf_document_is_shown_in_place(archive: GatewayProcess, visit: Visitors) -> None:
+    papers = visit(archive, whole=True)
+    papers.open_series("papers")
     papers.page.locator(".card", has_text="Letters").click()
     papers.wait_for_picture(1)
     frame = papers.page.locator("iframe.document.pdf")

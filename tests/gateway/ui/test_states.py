@@ -186,7 +186,7 @@ def test_before_anything_is_stored_and_after_the_first_upload(
 @pytest.mark.parametrize("form", ["dark", "light", "phone"])
 def test_every_state_of_the_page(clinic: GatewayProcess, visit: Visitors, script: str, form: str) -> None:
     phone = form == "phone"
-    here = visit(clinic, phone=phone, light=form == "light")
+    here = visit(clinic, phone=phone, light=form == "light", whole=not phone)
     here.expected = {401}
     page = here.page
     look = Look(here, form, script)
