@@ -156,6 +156,17 @@ class GatewayProcess:
         """The most resident memory since the start or `forget_peak`, in bytes: the sum of each process's own peak."""
         return memory(self.pid, "VmHWM")
 
+    def settle(self, seconds: float = 60.0) -> None:
+        """Wait until its decoders are there, which start a little after it: they are no cost of what comes later."""
+        end, before = time.monotonic() + seconds * patience(), 0
+        while True:
+            now = self.rss() if len(family(self.pid)) > 1 else 0
+            if before and abs(now - before) < 1 << 20:
+                return
+            assert time.monotonic() < end, "its memory does not come to rest"
+            before = now
+            time.sleep(0.5)
+
     def forget_peak(self) -> None:
         """Let `peak_rss` start anew."""
         for pid in family(self.pid):
