@@ -25,6 +25,9 @@ IDENTITY = {
     0x0020000D: "Study Instance UID",
     0x0020000E: "Series Instance UID",
 }
+_REQUESTS = "RequestAttributesSequence"
+_OWN = tuple(one for one in ATTRIBUTES if not (one.computed or one.sequence))
+_OF_REQUESTS = tuple(one for one in ATTRIBUTES if one.sequence == _REQUESTS)
 TEXT_LIMIT = 1024
 """Characters of a value that the index keeps; no lawful value of an indexed VR is longer."""
 
@@ -104,9 +107,7 @@ def describe(
     who = identity(header)
     table = FrameTable.read(header.inflated or stream, header)
     values: dict[str, Value] = {}
-    for attribute in ATTRIBUTES:
-        if attribute.computed or attribute.sequence:
-            continue
+    for attribute in _OWN:
         value = _value(header, attribute)
         if value is not None:
             values[attribute.keyword] = value
@@ -169,11 +170,9 @@ def _value(source: Header | ItemView, attribute: Attribute) -> Value | None:
 
 
 def _requests(header: Header) -> tuple[dict[str, str], ...]:
-    sequence = "RequestAttributesSequence"
-    attributes = [attribute for attribute in ATTRIBUTES if attribute.sequence == sequence]
     items = []
-    for item in header.sequence(SEQUENCES[sequence]):
-        values = {a.keyword.rpartition(".")[2]: str(v) for a in attributes if (v := _value(item, a)) is not None}
+    for item in header.sequence(SEQUENCES[_REQUESTS]):
+        values = {a.keyword.rpartition(".")[2]: str(v) for a in _OF_REQUESTS if (v := _value(item, a)) is not None}
         if values:
             items.append(values)
     return tuple(items)

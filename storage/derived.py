@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 from weakref import finalize
 
-from storage.errors import ObjectStoreFull, ObjectStoreUnavailable
+from storage.errors import ObjectStoreFull, ObjectStoreUnavailable, StorageError
 from storage.spool import NO_SPACE, spool_error
 
 Make = Callable[[BinaryIO], object]
@@ -42,6 +42,8 @@ LEAST = 32 << 10
 _CHUNK = 1 << 20
 _LOOK_EVERY = 16 << 20
 _PART_AGE = 86_400.0
+_LOOK_AFTER = 3.0
+"""Seconds from the first file that is made until the folder is looked at for the first time."""
 _TOUCH_AGE = 60.0
 _ROOM = 0.9
 
@@ -83,6 +85,7 @@ class Derived:
         self._flights: dict[str, Future[DerivedFile]] = {}
         self._sweeping = threading.Lock()
         self._used: int | None = None  # bytes, known once the folder was looked at
+        self._looked = False
         self._unseen = 0  # bytes kept since then
         self._numbers = itertools.count()
 
@@ -233,9 +236,18 @@ class Derived:
         """Look at the folder when it may be full, or when others may have filled it meanwhile."""
         with self._guard:
             self._unseen += size
-            full = self._used is None or self._used + self._unseen > self.max_bytes
+            first, self._looked = not self._looked, True
+            full = (self._used or 0) + self._unseen > self.max_bytes
             look = full or self._unseen > self.max_bytes // 8
         if look:
+            self._sweep()
+        elif first:  # what earlier processes left may be many files, and somebody waits for this one
+            later = threading.Timer(_LOOK_AFTER, self._look)
+            later.daemon = True
+            later.start()
+
+    def _look(self) -> None:
+        with suppress(StorageError):  # who makes the next file will hear of it
             self._sweep()
 
     def _check_room(self, descriptor: int) -> None:
@@ -261,7 +273,7 @@ class Derived:
             for last_used, size, path in files:
                 if last_used >= not_before and used <= room:
                     break
-                path.unlink(missing_ok=True)
+                Path(path).unlink(missing_ok=True)
                 used -= size
                 removed += 1
             with self._guard:
@@ -272,7 +284,7 @@ class Derived:
         finally:
             self._sweeping.release()
 
-    def _files(self) -> Iterator[tuple[float, int, Path]]:
+    def _files(self) -> Iterator[tuple[float, int, str]]:
         """Time of last use, size and path of each file. What earlier boots and processes left is removed on the way."""
         for folder in list(self.folder.glob("????????-????-????-????-????????????")):
             if folder != self._home:
@@ -282,10 +294,12 @@ class Derived:
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < old:
                     path.unlink()
-        for path in self._home.glob("??/*"):
-            with suppress(FileNotFoundError):
-                facts = path.stat()
-                yield facts.st_mtime, max(facts.st_size, LEAST), path
+        for place in list(self._home.glob("??")):
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(place) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):
+                        facts = entry.stat(follow_symlinks=False)
+                        yield facts.st_mtime, max(facts.st_size, LEAST), entry.path
 
 
 class _Part(io.FileIO):

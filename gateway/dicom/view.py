@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from struct import Struct
 
 from gateway.dicom.charset import decode, decode_pn
@@ -25,6 +26,8 @@ _BINARY = {"FD": "d", "FL": "f", "SL": "i", "SS": "h", "SV": "q", "UL": "I", "US
 _STRUCTS = {(code, order): Struct(order + code) for code in "dfihqIHQ" for order in "<>"}
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}(?:\.0*)?")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+_REMEMBERED = 64
+"""Longest value, in bytes, whose text is remembered: most values repeat from slice to slice."""
 _MAX_DECIMAL = 64
 """Decimal Strings are 16 characters; more are seen, but none needs this many."""
 
@@ -63,6 +66,8 @@ class View:
         if element is None or not element.value:
             return []
         if element.vr in _TEXT:
+            if len(element.value) <= _REMEMBERED:
+                return list(_text_values(element.vr, element.value, self.charsets))
             return text_values(element.vr, element.value, self.charsets)
         if element.vr == "AT":
             code = _STRUCTS["H", "<" if self.little_endian else ">"]
@@ -163,3 +168,8 @@ def text_values(vr: str, value: bytes, charsets: Sequence[str]) -> list[str]:
     if "\0" in text:
         values = [one.replace("\0", "\ufffd") for one in values]
     return values
+
+
+@lru_cache(4096)
+def _text_values(vr: str, value: bytes, charsets: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(text_values(vr, value, charsets))

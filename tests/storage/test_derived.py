@@ -320,3 +320,17 @@ def test_several_processes_worth_of_threads_over_one_folder(tmp_path: Path) -> N
         assert all(pool.map(ask, range(600)))
     owners[0].tidy(1000)
     assert sum(max(path.stat().st_size, LEAST) for path in files(tmp_path / "derived")) <= 40 * LEAST
+
+
+def test_what_earlier_processes_left_is_counted_later_than_for_the_first_file(tmp_path: Path) -> None:
+    """The one who asks for it does not wait for that; where it may be too much by itself, it is looked at once."""
+    folder = tmp_path / "derived"
+    before = Derived(folder, 100 * LEAST)
+    for number in range(8):
+        before.put(f"before {number}", b"x")
+    after = Derived(folder, 8 * LEAST)
+    after.put("first", b"x")
+    assert len(files(folder)) == 9
+    for number in range(4):
+        after.put(f"more {number}", b"x")
+    assert len(files(folder)) <= 8
