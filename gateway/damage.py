@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing
 from typing import Any
 
 from gateway import running
 from gateway.app import open_from
-from gateway.errors import Unavailable
 from gateway.http.integrity import PAGE, shown
 from gateway.settings import Settings
 
 
 def listed(settings: Settings) -> list[dict[str, Any]]:
     """All damaged instances, as `/integrity` shows them. Raises StorageError, GatewayError, BadSettings."""
-    found = running.address(settings.data)
+    found = running.reached(settings.data, "/integrity")
     if found is not None:
-        with suppress(Unavailable):  # it crashed, and left its address behind
-            running.ask(*found, "/integrity")
-            return _remote(*found)
-    archive = open_from(settings)
-    try:
+        return _remote(*found)
+    with closing(open_from(settings)) as archive:
         return [shown(damage) for damage in archive.look_at_damage()]
-    finally:
-        archive.close()
 
 
 def _remote(url: str, token: str | None) -> list[dict[str, Any]]:

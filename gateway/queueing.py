@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from typing import Any, Protocol
 
 from gateway import running, tasks
 from gateway.app import handlers, open_from
 from gateway.caller import Caller
-from gateway.errors import Unavailable
 from gateway.forwarding import send_here
 from gateway.http.queue import shown
 from gateway.settings import Settings
@@ -39,17 +38,12 @@ class Queue(Protocol):
 @contextmanager
 def opened(settings: Settings) -> Iterator[Queue]:
     """The queue of the running gateway, else that of the index. Raises StorageError, BadSettings."""
-    found = running.address(settings.data)
+    found = running.reached(settings.data, "/queue")
     if found is not None:
-        with suppress(Unavailable):  # it crashed, and left its address behind
-            running.ask(*found, "/queue")
-            yield _Remote(*found)
-            return
-    archive = open_from(settings)
-    try:
+        yield _Remote(*found)
+        return
+    with closing(open_from(settings)) as archive:
         yield _Here(archive, settings)
-    finally:
-        archive.close()
 
 
 class _Remote:

@@ -48,6 +48,21 @@ def address(data: Path) -> tuple[str, str] | None:
         return None
 
 
+def reached(data: Path, path: str) -> tuple[str, str] | None:
+    """`address` of a gateway that answers at `path` now; None where none runs, or one crashed and left its address.
+
+    Raises BadRequest, NotFound.
+    """
+    found = address(data)
+    if found is None:
+        return None
+    try:
+        ask(*found, path)
+    except Unavailable:
+        return None
+    return found
+
+
 class Running:
     """A target for `importer`: the running gateway, by STOW-RS (PS3.18 10.5), one instance a request."""
 

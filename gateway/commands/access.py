@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import datetime
 from typing import Annotated, Any, Protocol
 
@@ -51,19 +51,13 @@ def opened(settings: Settings, path: str) -> Iterator[Credentials]:
     """Those of `/tokens` or `/users` of the running gateway, else those of the index."""
     from gateway import running
     from gateway.app import open_from
-    from gateway.errors import Unavailable
 
-    found = running.address(settings.data)
+    found = running.reached(settings.data, path)
     if found is not None:
-        with suppress(Unavailable):  # it crashed, and left its address behind
-            running.ask(*found, path)
-            yield _Remote(*found, path)
-            return
-    archive = open_from(settings)
-    try:
+        yield _Remote(*found, path)
+        return
+    with closing(open_from(settings)) as archive:
         yield _Here(archive, path)
-    finally:
-        archive.close()
 
 
 class _Remote:

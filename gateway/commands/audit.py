@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import suppress
+from contextlib import closing
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -72,15 +72,10 @@ def _heads(settings: Settings) -> dict[str, Head]:
     from gateway import running
     from gateway.app import open_from
     from gateway.audit import heads
-    from gateway.errors import Unavailable
 
-    found = running.address(settings.data)
+    found = running.reached(settings.data, "/audit/heads")
     if found is not None:
-        with suppress(Unavailable):  # it crashed, and left its address behind
-            told = running.ask(*found, "/audit/heads")["heads"]
-            return {name: Head(number, hash) for name, (number, hash) in told.items()}
-    archive = open_from(settings)
-    try:
+        told = running.ask(*found, "/audit/heads")["heads"]
+        return {name: Head(number, hash) for name, (number, hash) in told.items()}
+    with closing(open_from(settings)) as archive:
         return heads(archive)
-    finally:
-        archive.close()

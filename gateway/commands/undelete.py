@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -66,19 +66,13 @@ def _pages(ask: Ask, what: str, wanted: dict[str, Any]) -> Iterator[dict[str, An
 def _opened(settings: Settings) -> Iterator[Ask]:
     from gateway import running
     from gateway.app import open_from
-    from gateway.errors import Unavailable
 
-    found = running.address(settings.data)
+    found = running.reached(settings.data, "/session")
     if found is not None:
-        with suppress(Unavailable):  # it crashed, and left its address behind
-            running.ask(*found, "/session")
-            yield lambda what, body: running.ask(*found, f"/deleted/{what}", body)
-            return
-    archive = open_from(settings)
-    try:
+        yield lambda what, body: running.ask(*found, f"/deleted/{what}", body)
+        return
+    with closing(open_from(settings)) as archive:
         yield _here(archive)
-    finally:
-        archive.close()
 
 
 def _here(archive: Any) -> Ask:
