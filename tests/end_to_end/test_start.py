@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from tests.parts.command import gantry
 from tests.parts.datasets import ct_slice, part10_bytes, series_of, uid
 from tests.parts.files import dataset_bytes
 from tests.parts.fix_gateway import StartGateway
-from tests.parts.gateway import Launch, program
+from tests.parts.gateway import GatewayProcess, Launch, program
 from tests.parts.received import received
 from tests.parts.waiting import until
 
@@ -29,17 +30,15 @@ def launch() -> Launch:
     return program
 
 
-def test_start_to_ready(start_gateway: StartGateway, capsys: pytest.CaptureFixture[str]) -> None:
-    """How long it takes is told, not judged: 3 s are wanted on a machine that does nothing else."""
-    seconds = []
-    for _ in range(3):
-        gateway = start_gateway()
-        with Doors(gateway) as doors:
-            assert doors.qido("/studies") == []
+def test_start_to_ready(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With as many processes as it decides itself. How long it takes is told, not judged: 3 s are wanted on a machine
+    that does nothing else.
+    """
+    with GatewayProcess(tmp_path / "data", launch=program, workers=None) as gateway, Doors(gateway) as doors:
+        assert doors.qido("/studies") == []
         assert gateway.stop() == 0
-        seconds.append(gateway.ready_seconds)
     with capsys.disabled():
-        print(f"\nstart to ready: {min(seconds):.2f} to {max(seconds):.2f} s")
+        print(f"\nstart to ready: {gateway.ready_seconds:.2f} s")
 
 
 def test_sigterm_lets_an_upload_by_stow_end(start_gateway: StartGateway) -> None:
