@@ -105,7 +105,7 @@ the file 0.2, reading and describing the header 0.3, the index 0.35 (24 writes t
 nobody is served. A receiver in Python, of plain sockets and with one sync, that checks, indexes and digests nothing,
 takes 0.65. Where other work keeps the machine busy
 all that takes up to twice as much. Threads of several
-associations wait for the one interpreter besides, which costs a millisecond and more of each slice.
+associations wait for the interpreter of their process besides; there is a process for each core.
 """
 """Taken with a profiler and by a run of each part alone, on the machine of the table in docs/performance.md."""
 
