@@ -53,7 +53,7 @@ Check = tuple[str, Callable[[], None]]
 """A dependency's name, and a blocking call that raises when it cannot be used. Quick and cheap."""
 
 LONGEST = 10.0
-"""Seconds that the checks of `/readyz` may take, all together."""
+"""Seconds that a check of `/readyz` may take."""
 
 log = get_logger("gateway.http")
 
@@ -87,37 +87,41 @@ def routes(
 
 
 class _Probe:
-    """The checks, one run of them at a time: where one does not come back, others would not either (F-19)."""
+    """The checks, side by side, and one run of each at a time: the next would not come back either (F-19, F-21)."""
 
     def __init__(self, checks: Sequence[Check], partial: Sequence[Check]) -> None:
-        self._checks = checks
-        self._partial = partial
-        self._run: asyncio.Future[None] | None = None
-        self._found: dict[str, dict[str, object]] = {}
-        self._begun = 0.0
+        self._needed = {name for name, _ in checks}
+        self._looks = [_Look(*check) for check in (*checks, *partial)]
 
     async def answer(self) -> Response:
         """Every check by name, with its milliseconds or a word for what is wrong; 503 when one of `checks` fails.
 
         More about why stands in the log only.
         """
-        if self._run is None or self._run.done():
-            self._found, self._begun = {}, time.monotonic()
-            self._run = asyncio.ensure_future(in_thread(self._look, self._found))
-        run, found = self._run, self._found
-        await asyncio.wait({run}, timeout=max(0.0, self._begun + LONGEST - time.monotonic()))
-        if run.done():
-            run.result()
-        stalled: dict[str, object] = {"status": "failing", "reason": "stalled"}
-        seen = {name: found.get(name, stalled) for name, _ in (*self._checks, *self._partial)}
+        seen = dict(await asyncio.gather(*(look.result() for look in self._looks)))
         failing = {name for name, one in seen.items() if one["status"] == "failing"}
-        ready = failing.isdisjoint(name for name, _ in self._checks)
+        ready = failing.isdisjoint(self._needed)
         status = "not ready" if not ready else "degraded" if failing else "ready"
         return _json({"status": status, "checks": seen}, 200 if ready else 503)
 
-    def _look(self, found: dict[str, dict[str, object]]) -> None:
-        for name, check in (*self._checks, *self._partial):
-            found[name] = _checked(name, check)
+
+class _Look:
+    """One check, and its run while it lasts."""
+
+    def __init__(self, name: str, check: Callable[[], None]) -> None:
+        self._name = name
+        self._check = check
+        self._run: asyncio.Future[dict[str, object]] | None = None
+        self._begun = 0.0
+
+    async def result(self) -> tuple[str, dict[str, object]]:
+        """The check's name, and what it found; `stalled` when it has found nothing `LONGEST` after it began."""
+        if self._run is None or self._run.done():
+            self._begun = time.monotonic()
+            self._run = asyncio.ensure_future(in_thread(_checked, self._name, self._check))
+        run = self._run
+        await asyncio.wait({run}, timeout=max(0.0, self._begun + LONGEST - time.monotonic()))
+        return self._name, run.result() if run.done() else {"status": "failing", "reason": "stalled"}
 
 
 def _checked(name: str, check: Callable[[], None]) -> dict[str, object]:
