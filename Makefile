@@ -21,9 +21,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INPUTS := pyproject.toml constraints.txt
 ARGS ?=
-# Processes that run tests: one more than there are cores, since some tests wait, but not many, since each starts servers of its
+# Processes that run tests: two more than there are cores, since some tests wait, but not many, since each starts servers of its
 # own. Files are dealt out whole, so that what a file's tests share is made once.
-TEST_WORKERS ?= $(shell n=$$(($$(nproc 2>/dev/null || echo 2) + 1)); echo $$((n > 5 ? 5 : n)))
+TEST_WORKERS ?= $(shell n=$$(($$(nproc 2>/dev/null || echo 2) + 2)); echo $$((n > 6 ? 6 : n)))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The tests start some hundreds of processes: none of them should compile the sources anew.
@@ -78,19 +78,27 @@ $(VENV)/test.stamp: $(INPUTS) | $(PY)
 serve: $(VENV)/serve.stamp
 	@exec $(VENV)/bin/gantry serve --data ./data $(ARGS)
 
-# The checks need the cores, what the tests need from elsewhere needs the network: side by side.
+# What is installed from elsewhere waits for the network much of the time, the checks need the cores: side by side.
 .PHONY: test
-test: $(VENV)/test.stamp
-	@$(MAKE) --no-print-directory -j2 lint parts
+test:
+	@$(MAKE) --no-print-directory -j2 parts lint compiled
 	@GANTRY_TESTS=all $(PY) -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS) || { status=$$?; [ $$status = 1 ] || exit $$status; \
 	  echo "what failed is run once more, alone: only what fails again is wrong"; \
 	  GANTRY_TESTS=all $(PY) -m pytest --last-failed --last-failed-no-failures none $(ARGS); }
 
 # Without the Debian packages, OHIF, axe-core, or the JavaScript clients, the tests that need them fail and say so; the others are
 # worth running all the same.
-.PHONY: parts
-parts: $(VENV)/test.stamp
+# The tests as Python runs them, made once: otherwise each process that runs some makes them all at the same time.
+.PHONY: compiled
+compiled: $(VENV)/test.stamp
+	@$(PY) -m pytest --collect-only -q >/dev/null 2>&1 || true
+
+.PHONY: debian
+debian: | $(PY)
 	@$(PY) tests/parts/debian.py || true
+
+.PHONY: parts
+parts: $(VENV)/test.stamp debian
 	@for part in ohif axe browser_clients dimse_client provider; do $(PY) -m tests.parts.$$part || true; done
 
 .PHONY: representations
@@ -102,8 +110,7 @@ FIGURES := artifacts/torture
 
 # One after the other: what is measured should not be another test. The report is made whatever came out.
 .PHONY: torture
-torture: $(VENV)/test.stamp
-	@$(PY) tests/parts/debian.py || true
+torture: $(VENV)/test.stamp debian
 	@mkdir -p artifacts && rm -f $(FIGURES).jsonl && touch $(FIGURES).jsonl
 	@GANTRY_TESTS=all GANTRY_TORTURE=$(SHARE) GANTRY_TORTURE_FIGURES=$(CURDIR)/$(FIGURES).jsonl \
 	  $(PY) -m pytest tests/faults -o timeout=7200 $(ARGS); status=$$?; \

@@ -16,7 +16,15 @@ settings.register_profile("the same", derandomize=True, database=None)
 settings.register_profile("others", print_blob=True)
 settings.load_profile("others" if os.environ.get("GANTRY_FUZZ") else "the same")
 
-LONG = ("tests/faults/", "tests/end_to_end/", "tests/clients/", "tests/gateway/ui/")
+LONG = (
+    "tests/faults/",
+    "tests/storage/objects/test_s3.py",
+    "tests/end_to_end/",
+    "tests/clients/",
+    "tests/benchmarks/",
+    "tests/gateway/ui/",
+    "tests/gateway/dimse/",
+)
 """Where one file can take a minute: they come first, so that none is left to one process when the others have ended."""
 
 

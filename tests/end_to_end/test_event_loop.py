@@ -5,24 +5,30 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import httpx
 import pytest
 
+from tests.end_to_end.doors import resource
 from tests.gateway.dicomweb.service import STOW_TYPE, stow_body
 from tests.parts import once
-from tests.parts.datasets import part10_bytes, series_of
+from tests.parts.datasets import part10_bytes, series_of, uid
 from tests.parts.gateway import GatewayProcess
 
-SLICES = series_of(400, rows=16, columns=16)
-SERIES = f"/studies/{SLICES[0].StudyInstanceUID}/series/{SLICES[0].SeriesInstanceUID}"
-FILES = [part10_bytes(ds) for ds in series_of(150, "meanwhile", rows=256, columns=256)]
+SERIES = resource(uid("study", "study"), uid("series", "study", 1))
+
+
+@cache
+def files() -> list[bytes]:
+    """What is stored meanwhile."""
+    return [part10_bytes(ds) for ds in series_of(150, "meanwhile", rows=256, columns=256)]
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     with GatewayProcess(tmp_path_factory.mktemp("loop") / "data") as running:
-        body = stow_body(SLICES)
+        body = stow_body(series_of(400, rows=16, columns=16))
         once.post(
             f"{running.dicomweb_url}/studies", content=body, headers={"Content-Type": STOW_TYPE}, timeout=100
         ).raise_for_status()
@@ -30,7 +36,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
 
 
 def store(url: str) -> None:
-    body = stow_body(FILES)
+    body = stow_body(files())
     once.post(f"{url}/studies", content=body, headers={"Content-Type": STOW_TYPE}, timeout=100).raise_for_status()
 
 
