@@ -19,9 +19,10 @@ from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp
 
 from gateway import http, isolated, metrics, render, running, tasks
-from gateway.audit import Audit
+from gateway.audit import FAILED, SUCCESS, Audit, event_of
 from gateway.audit.sending import Sender, senders
 from gateway.authentication import Authentication
+from gateway.caller import Caller
 from gateway.coerce import Coercer
 from gateway.delete import describe_again
 from gateway.dicomweb.catalogue import SERVICES as DICOMWEB
@@ -50,6 +51,7 @@ from gateway.http import (
 from gateway.http.protocol import Protocol
 from gateway.integrity import Scrubber
 from gateway.logs import get_logger
+from gateway.outgoing import audited
 from gateway.rebuild import PENDING
 from gateway.recover import recover
 from gateway.settings import BadSettings, Settings, check_exposure, split_address
@@ -221,7 +223,7 @@ class Gateway:
             feed.advance()
             webhooks.advance()
 
-        workers = Workers(self._archive, handlers(self._archive, self._settings), advance)
+        workers = Workers(self._archive, handlers(self._archive, self._settings, self._audit), advance)
         thumbnails = Thumbnails(self._archive, self._settings)
         bundler = Warmer(self._archive)
         sockets = self._sockets or listen(self._settings)
@@ -422,7 +424,27 @@ def _decoding(settings: Settings) -> isolated.Limits:
     return isolated.Limits(-(-wanted // settings.processes), settings.decoder_memory, settings.decoder_seconds)
 
 
-def handlers(archive: Archive, settings: Settings) -> dict[str, Handler]:
+@contextmanager
+def command_audit(settings: Settings, archive: Archive) -> Iterator[Audit | None]:
+    """That of a command which works on the archive itself: its events go into the log as those of the gateway do."""
+    audit = audit_of(settings, archive)
+    if audit is not None:
+        audit.start(gateway=False)
+    try:
+        yield audit
+    finally:
+        if audit is not None:
+            audit.stop()
+
+
+def note(settings: Settings, archive: Archive, caller: Caller, action: str, *, good: bool) -> None:
+    """Tell the audit of a command that has touched what is on the caller's trail."""
+    with command_audit(settings, archive) as audit:
+        if audit is not None:
+            audit.record(event_of(caller, action, f"gantry {action}", SUCCESS if good else FAILED))
+
+
+def handlers(archive: Archive, settings: Settings, audit: Audit | None = None) -> dict[str, Handler]:
     """Who does which kind of tasks."""
     deliveries, uploads = Deliveries(archive, settings), Uploads(archive, settings)
 
@@ -430,7 +452,7 @@ def handlers(archive: Archive, settings: Settings) -> dict[str, Handler]:
         return (uploads if is_web(batch[0].target) else deliveries)(batch)
 
     return {
-        tasks.FORWARD: forward,
+        tasks.FORWARD: forward if audit is None else audited(forward, archive, audit),
         tasks.COMMITMENT: Reports(archive, settings),
         tasks.NOTIFICATION: Notifications(archive, settings),
         tasks.WEBHOOK: Deliverer(archive, settings),

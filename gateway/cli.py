@@ -112,10 +112,11 @@ def import_command(
 ) -> None:
     """Store the DICOM files below PATH; into the running gateway when one runs on the data folder."""
     from gateway import importer, running
-    from gateway.app import open_from
+    from gateway.app import note, open_from
     from gateway.caller import Caller
     from gateway.coerce import Coercer
 
+    caller = Caller(name="import", door="cli")
     with _exit_codes():
         settings = _load({"data": data, "objects": objects, "index": index}, config)
         try:
@@ -127,7 +128,7 @@ def import_command(
             archive = open_from(settings)
             target = importer.into_archive(
                 archive,
-                Caller(name="import", door="cli"),
+                caller,
                 max_bytes=settings.max_object_bytes,
                 accept_unknown_classes=settings.accept_unknown_classes,
                 coercer=Coercer.of(settings),
@@ -141,6 +142,8 @@ def import_command(
             with _bar(DownloadColumn()) as bar:
                 task = bar.add_task("Importing", total=sum(candidate.size for candidate in found))
                 summary = importer.import_files(found, target, lambda size: bar.advance(task, size))
+            if archive is not None:
+                note(settings, archive, caller, "import", good=not summary.refused)
         finally:
             if archive is not None:
                 archive.close()
@@ -192,12 +195,14 @@ def export_command(
     with _exit_codes():
         settings = _load({"data": data, "objects": objects, "index": index}, config)
         from gateway import running
-        from gateway.app import open_from
+        from gateway.app import note, open_from
+        from gateway.caller import Caller
 
         archive = None
+        caller = Caller("export", "cli")
         try:
             archive = open_from(settings)
-            source: Source = FromArchive(archive)
+            source: Source = FromArchive(archive, caller)
         except IndexBusy:
             address = running.address(settings.data)
             if address is None:
@@ -207,7 +212,11 @@ def export_command(
             with _bar(MofNCompleteColumn()) as bar:
                 task = bar.add_task("Exporting", total=None)
                 report = export(source, studies or [], to, media=media, progress=lambda count: bar.advance(task, count))
+            if archive is not None:
+                note(settings, archive, caller, "export", good=not report.failed)
         except OSError as error:
+            if archive is not None:
+                note(settings, archive, caller, "export", good=False)
             _fail(1, f"{to}: {error.strerror}")
         finally:
             if archive is not None:

@@ -60,8 +60,9 @@ class Source(Protocol):
 class FromArchive:
     """Straight from the archive."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, caller: Caller) -> None:
         self._archive = archive
+        self._caller = caller
 
     def studies(self) -> Iterator[str]:
         """See Source."""
@@ -75,7 +76,7 @@ class FromArchive:
 
     def instances(self, study_uid: str) -> Iterator[Kept]:
         """See Source."""
-        for one in find(self._archive, Caller("export", "cli"), study_uid):
+        for one in find(self._archive, self._caller, study_uid):
             blob = part10(self._archive, one)
             yield Kept(one.study_uid, one.series_uid, one.sop_uid, partial(blob.open, 0, None))
 

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from typing import Any, Protocol
 
 from gateway import running, tasks
-from gateway.app import handlers, open_from
+from gateway.app import command_audit, handlers, open_from
 from gateway.caller import Caller
 from gateway.forwarding import send_here
 from gateway.http.queue import shown
@@ -90,7 +90,8 @@ class _Here:
         """Do it now; what fails stays in the queue, for the next gateway."""
         uids = (study_uid, series_uid, sop_uid)
         batch = send_here(self._archive, self._settings, Caller("send", "cli"), to, uids, CLAIM)
-        outcomes = list(handlers(self._archive, self._settings)[tasks.FORWARD](batch))
+        with command_audit(self._settings, self._archive) as audit:
+            outcomes = list(handlers(self._archive, self._settings, audit)[tasks.FORWARD](batch))
         tasks.settle(self._archive, outcomes)
         failed = sum(1 for outcome in outcomes if outcome.error)
         return len(outcomes) - failed, failed, 0

@@ -45,7 +45,8 @@ SUCCESS, REFUSED, FAILED = "success", "refused", "failed"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One operation. `action` is what it needed, in the words of the policy, or `start`, `stop`, `login`.
+    """One operation. `action` is what it needed, in the words of the policy, or `start`, `stop`, `login`; `begin` of
+    a transfer to another node, `send` of one that nobody waits for; `import`, `export`; `node`, one that may not come.
 
     `operation` names it: method and route, or DIMSE service. `status` is the HTTP or DIMSE status. `studies` are Study
     Instance UIDs with Patient IDs; `count` is of results or instances; `keys` are keywords that were searched for.
@@ -106,19 +107,23 @@ class Audit:
         self._lost = 0
         self._failing = False
         self._told = 0.0
+        self._gateway = True
         self._patients: OrderedDict[str, str | None] = OrderedDict()
         self._written: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
 
-    def start(self) -> None:
-        """Begin to write."""
+    def start(self, *, gateway: bool = True) -> None:
+        """Begin to write; for a command, which is no `gateway`, without an event of its own."""
         self._thread.start()
-        self.record(Event("start", "gateway", SUCCESS, at=time.time()))
+        self._gateway = gateway
+        if gateway:
+            self.record(Event("start", "gateway", SUCCESS, at=time.time()))
 
     def stop(self) -> None:
         """Write what waits, and end."""
         if self._thread.is_alive():
-            self.record(Event("stop", "gateway", SUCCESS, at=time.time()))
+            if self._gateway:
+                self.record(Event("stop", "gateway", SUCCESS, at=time.time()))
             self._queue.put(None)
             self._thread.join(10.0)
 

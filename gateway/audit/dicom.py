@@ -16,14 +16,19 @@ _EVENTS: Mapping[str, tuple[Code, str]] = {
     "stop": (("110100", "Application Activity"), "E"),
     "search": (("110112", "Query"), "E"),
     "read": (("110104", "DICOM Instances Transferred"), "R"),
+    "begin": (("110102", "Begin Transferring DICOM Instances"), "E"),
+    "send": (("110104", "DICOM Instances Transferred"), "R"),
     "store": (("110104", "DICOM Instances Transferred"), "C"),
     "delete": (("110103", "DICOM Instances Accessed"), "D"),
     "delete study": (("110105", "DICOM Study Deleted"), "D"),
     "share": (("110106", "Export"), "R"),
+    "export": (("110106", "Export"), "R"),
+    "import": (("110107", "Import"), "C"),
     "login": (("110114", "User Authentication"), "E"),
     "logout": (("110114", "User Authentication"), "E"),
     "audit": (("110101", "Audit Log Used"), "R"),
     "admin": (("110113", "Security Alert"), "E"),
+    "node": (("110113", "Security Alert"), "E"),
     "monitor": (("110103", "DICOM Instances Accessed"), "R"),
 }
 """Event ID (CID 400) and action code of what a caller did (PS3.15 Table A.5.2-1)."""
@@ -34,6 +39,7 @@ _TYPES: Mapping[str, Code] = {
     "login": ("110122", "Login"),
     "logout": ("110123", "Logout"),
     "admin": ("110128", "Network Configuration"),
+    "node": ("110126", "Node Authentication"),
 }
 _OUTCOMES = {"success": 0, "refused": 4, "failed": 8}
 """Event Outcome Indicator: success, minor and serious failure."""
@@ -43,6 +49,10 @@ SOURCE, DESTINATION, APPLICATION = (
     ("110152", "Destination Role ID"),
     ("110150", "Application"),
 )
+
+
+OUTWARD = frozenset({"begin", "send", "read", "share", "export"})
+"""What goes from this gateway to whom it names."""
 
 
 def kind_of(entry: Mapping[str, Any]) -> str:
@@ -75,7 +85,7 @@ def _message(entry: Mapping[str, Any], source: str, patient: str, studies: list[
         _code("EventTypeCode", _TYPES[kind]) if kind in _TYPES else "",
         "</EventIdentification>",
     ]
-    outward = kind in ("read", "share")
+    outward = kind in OUTWARD
     who = str(entry.get("who") or "anonymous")
     caller = _participant(who, str(entry.get("address", "")), True, DESTINATION if outward else SOURCE)
     if kind in ("start", "stop"):
@@ -98,6 +108,9 @@ def _message(entry: Mapping[str, Any], source: str, patient: str, studies: list[
     out += [_object(uid, 2, 3, ("110180", "Study Instance UID")) for uid in studies]
     if patient:
         out.append(_object(patient, 1, 1, ("2", "Patient Number", "RFC-3881")))
+    if kind == "node":
+        who, address = str(entry.get("who", "")), str(entry.get("address", ""))
+        out.append(_object(f"{who}@{address}", 2, 13, ("110182", "Node ID")))
     if kind in ("admin", "audit"):
         out.append(_object(str(entry.get("operation", "")), 2, 13, ("12", "URI", "RFC-3881")))
     out.append("</AuditMessage>")

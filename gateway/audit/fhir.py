@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.audit.dicom import _EVENTS, DESTINATION, SOURCE, kind_of
+from gateway.audit.dicom import _EVENTS, DESTINATION, OUTWARD, SOURCE, kind_of
 
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 TERMS = "http://terminology.hl7.org/CodeSystem/"
@@ -32,7 +32,7 @@ def audit_event(entry: Mapping[str, Any], source: str) -> dict[str, Any]:
         "recorded": datetime.fromtimestamp(float(entry.get("at", 0)), UTC).isoformat("T", "milliseconds"),
         "outcome": _OUTCOMES.get(str(entry.get("outcome")), "8"),
         "outcomeDesc": f"{entry.get('operation', '')} {entry.get('status', '')}".strip(),
-        "agent": _agents(entry, source, outward=kind in ("read", "share")),
+        "agent": _agents(entry, source, outward=kind in OUTWARD),
         "source": {"observer": {"display": source}},
     }
     if interaction:

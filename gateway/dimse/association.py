@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING, Protocol, cast
 from uuid import uuid4
 
@@ -21,12 +22,19 @@ from structlog.contextvars import bound_contextvars
 
 from gateway import foreground, metrics
 from gateway.audit import FAILED as FAILURE
-from gateway.audit import REFUSED, event_of
+from gateway.audit import REFUSED, Event, event_of
 from gateway.audit import SUCCESS as SUCCEEDED
 from gateway.caller import Caller
 from gateway.dimse import commands
 from gateway.dimse.messages import Messages, Request
-from gateway.dimse.negotiation import VERIFICATION, Negotiation, Policy, Rejection
+from gateway.dimse.negotiation import (
+    CALLED_TITLE_UNKNOWN,
+    CALLING_TITLE_UNKNOWN,
+    VERIFICATION,
+    Negotiation,
+    Policy,
+    Rejection,
+)
 from gateway.dimse.provider import CLOSING, TRANSFER, Provider, deadline
 from gateway.dimse.requests import ProtocolError
 from gateway.dimse.statuses import NOT_AUTHORIZED, SUCCESS
@@ -131,6 +139,11 @@ class Acceptor(Association):
             outcome = SUCCEEDED if good else REFUSED if status == NOT_AUTHORIZED else FAILURE
             self.policy.audit.record(event_of(caller, action, operation, outcome, f"{status:04X}"))
 
+    def beginning(self, operation: str) -> None:
+        """Tell the audit that instances begin to go to another node: those that the last `caller` found."""
+        if self.policy.audit is not None:
+            self.policy.audit.record(event_of(self._asked or self.caller, "begin", operation, SUCCEEDED))
+
     def context(self, context_id: int) -> tuple[str, str]:
         """Abstract and transfer syntax of an accepted presentation context. Raises ProtocolError."""
         if (context := self._accepted_cx.get(context_id)) is None:
@@ -207,7 +220,13 @@ class Acceptor(Association):
     def _converse(self) -> str:
         connection = self.provider.connection
         if connection.is_secured:
-            connection.handshake(self._request_deadline)
+            try:
+                connection.handshake(self._request_deadline)
+            except PeerLost as lost:
+                if lost.reason == "tls_failed" and self.policy.audit is not None:
+                    where = (self.requestor.address or "", self.association_id)
+                    self.policy.audit.record(Event("node", "TLS", REFUSED, "", "", "dimse", *where, at=time.time()))
+                raise
             self._request_deadline = deadline(self.limits.request_seconds)
         self.provider.act()
         while (primitive := self.provider.indication()) is None and not self.provider.ended():
@@ -223,7 +242,8 @@ class Acceptor(Association):
             log.info("association_rejected", rejection=self.rejection, **self._peer())
             if self.rejection and self.policy.audit is not None:
                 operation = "A-ASSOCIATE " + ",".join(map(str, self.rejection))
-                self.policy.audit.record(event_of(self.caller, "login", operation, REFUSED))
+                action = "node" if self.rejection in (CALLING_TITLE_UNKNOWN, CALLED_TITLE_UNKNOWN) else "login"
+                self.policy.audit.record(event_of(self.caller, action, operation, REFUSED))
             return "rejected" if self.rejection else "connection_lost"
         log.info("association_accepted", contexts=len(self._accepted_cx), **self._peer())
         return self._serve_until_end()

@@ -156,6 +156,7 @@ class RetrieveService(QueryRetrieveServiceClass):
         self._counts = counts = Counts(len(found))
         if not found:
             return statuses.SUCCESS, ""
+        self._acceptor.beginning(self._operation(req))
         results = self.send_all(found)
         try:
             for sent in results:

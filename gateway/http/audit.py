@@ -37,7 +37,11 @@ SERVICE = Service(
         "who": Parameter("who", "Name of the caller."),
         "study": Parameter("study", "Study Instance UID."),
         "patient": Parameter("patient", "Patient ID."),
-        "action": Parameter("action", "search, read, store, delete, share, admin, monitor, login, start, stop."),
+        "action": Parameter(
+            "action",
+            "search, read, store, delete, share, admin, monitor, login, logout, begin, send, import, export, node, "
+            "start, stop.",
+        ),
         "outcome": Parameter("outcome", "success, refused, failed."),
     },
 )

@@ -5,6 +5,7 @@ and a log that shows tampering.
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import threading
 import time
@@ -16,9 +17,12 @@ from typing import Any, TypeVar
 from xml.etree import ElementTree
 
 import pytest
+from pydicom.dataset import Dataset
+from pynetdicom import AE
 
 from storage.chain import files
 from tests.end_to_end.doors import STUDY_ROOT, Doors
+from tests.gateway.dimse.peers import node
 from tests.gateway.dimse.wire import Wire
 from tests.parts import once
 from tests.parts.certificates import Authority
@@ -32,6 +36,7 @@ from tests.parts.waiting import until
 
 TOKEN = "the-token-that-may-do-everything"
 NAME = "Canary^Patricia"
+STUDY_MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 T = TypeVar("T")
 
 
@@ -217,6 +222,76 @@ def test_repositories_are_told_and_what_they_missed_is_told_later(
         assert until(lambda: "110105" in kinds(messages(received)))
         assert until(lambda: [one for one in collector.events if "110105" in codes(one)])
         assert NAME not in received.read_text() and NAME not in json.dumps(collector.events)
+
+
+def test_media_transfers_and_strange_nodes_are_events_of_their_own(start_gateway: StartGateway, tmp_path: Path) -> None:
+    """AUD-02, AUD-03, AUD-07, AUD-11, S-82: an import before the start, C-MOVE and `gantry send` with their begin, an
+    AE title that is not ours, bytes that are no TLS, a look at the log itself, and an export after the stop.
+    """
+    authority = Authority(tmp_path)
+    ours = authority.issue("gantry")
+    both = tmp_path / "ours.pem"
+    both.write_text(ours.certificate.read_text() + ours.key.read_text())
+    data, files_to_import = tmp_path / "data", tmp_path / "files"
+    files_to_import.mkdir()
+    ds = ct_slice("moved", PatientID="M-1", PatientName=NAME)
+    (files_to_import / "one.dcm").write_bytes(part10_bytes(ds))
+    assert gantry("import", files_to_import, "--data", data).returncode == 0
+    with node() as behind, receiver(tmp_path / "syslog", authority) as (port, received):
+        peers = [{"aet": "NODE", "host": "127.0.0.1", "port": behind.port}]
+        environment: Mapping[str, str] = {
+            "GANTRY_TOKEN": TOKEN,
+            "GANTRY_PEERS": json.dumps(peers),
+            "GANTRY_AUDIT_SYSLOG": f"tls://localhost:{port}",
+            "GANTRY_AUDIT_SYSLOG_CA": str(authority.certificate),
+            "GANTRY_AUDIT_SYSLOG_CERT": str(both),
+            "GANTRY_DIMSE_TLS": "127.0.0.1:0",
+            "GANTRY_DIMSE_TLS_CERT": str(ours.certificate),
+            "GANTRY_DIMSE_TLS_KEY": str(ours.key),
+        }
+        gateway = start_gateway(data=data, environment=environment)
+        ae = AE("MOVER")
+        ae.add_requested_context(STUDY_MOVE)
+        assert ae.associate(gateway.host, gateway.dimse_port, ae_title="OTHER").is_rejected
+        association = ae.associate(gateway.host, gateway.dimse_port, ae_title="GANTRY")
+        wanted = Dataset()
+        wanted.QueryRetrieveLevel, wanted.StudyInstanceUID = "STUDY", ds.StudyInstanceUID
+        assert [status.Status for status, _ in association.send_c_move(wanted, "NODE", STUDY_MOVE)][-1] == 0
+        association.release()
+        with socket.create_connection((gateway.host, gateway.dimse_tls_port)) as strange:
+            strange.sendall(b"\x16\x03\x01\x00\x05HELLO" * 10)
+            strange.recv(1000)
+        send = {"to": "NODE", "study": str(ds.StudyInstanceUID)}
+        sent = once.post(f"{gateway.http_url}/queue/send", json=send, headers={"Authorization": f"Bearer {TOKEN}"})
+        assert sent.status_code in (200, 202), sent.text
+        until(lambda: search(gateway, action="send"))
+        until(lambda: "110101" in kinds(messages(received)))
+        told = {(event["action"], event["operation"], event["outcome"]): event for event in search(gateway)}
+        assert gateway.stop() == 0
+    by_kind: dict[str, list[ElementTree.Element]] = {}
+    for kind, one in zip(kinds(messages(received)), messages(received), strict=True):
+        by_kind.setdefault(kind, []).append(one)
+    assert kinds(messages(received))[:2] == ["110107", "110100"]
+    assert [len(by_kind[kind]) for kind in ("110107", "110102", "110104")] == [1, 2, 2]
+    for kind in ("110107", "110102", "110104"):
+        for one in by_kind[kind]:
+            named = [each.attrib["ParticipantObjectID"] for each in one.findall("ParticipantObjectIdentification")]
+            assert named == [str(ds.StudyInstanceUID), "M-1"]
+    alerts = [one.find("EventIdentification/EventTypeCode") for one in by_kind["110113"]]
+    assert [one.attrib["csd-code"] for one in alerts if one is not None].count("110126") == 2
+    for key in (
+        ("node", "A-ASSOCIATE 1,1,7", "refused"),
+        ("node", "TLS", "refused"),
+        ("begin", "C-MOVE NODE", "success"),
+        ("read", "C-MOVE NODE", "success"),
+        ("begin", "forward NODE", "success"),
+        ("send", "forward NODE", "success"),
+    ):
+        assert key in told, sorted(told)
+    assert gantry("export", ds.StudyInstanceUID, "--to", tmp_path / "media", "--data", data).returncode == 0
+    (line,) = gantry("audit", "search", "--action", "export", "--data", data).stdout.splitlines()
+    assert json.loads(line)["studies"] == [{"study": ds.StudyInstanceUID, "patient": "M-1"}]
+    assert gantry("audit", "verify", "--data", data).returncode == 0
 
 
 def test_a_required_audit_that_cannot_be_written_stops_everything_but_the_probes(

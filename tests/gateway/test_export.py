@@ -6,6 +6,7 @@ import gc
 import tempfile
 from pathlib import Path
 
+from gateway.caller import Caller
 from gateway.export import FromArchive, export
 from storage.archive import Archive
 from tests.end_to_end.test_export import directory
@@ -23,12 +24,14 @@ def test_media_leave_no_temporary_folder(archive: Archive, tmp_path: Path) -> No
     for ds in (*series_of(2), report(series=2)):
         put(archive, ds)
     before = left()
-    done = export(FromArchive(archive), [ct_slice().StudyInstanceUID], tmp_path / "media", media=True)
+    done = export(
+        FromArchive(archive, Caller("export", "cli")), [ct_slice().StudyInstanceUID], tmp_path / "media", media=True
+    )
     gc.collect()
     assert (done.files, done.failed) == (3, [])
     assert left() == before
     assert len(directory(tmp_path / "media")) == 3
-    zipped = export(FromArchive(archive), [], tmp_path / "media.zip", media=True)
+    zipped = export(FromArchive(archive, Caller("export", "cli")), [], tmp_path / "media.zip", media=True)
     assert (zipped.files, zipped.failed) == (3, [])
     assert left() == before
     gc.collect()
