@@ -17,13 +17,15 @@ DAY = 86_400
 _SAFETY: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
 )
+"""What a response has that does not say otherwise. Any cache may keep a 404 that says nothing about it (RFC 9111)."""
 
 log = get_logger("gateway.http")
 
 
 class Guard:
-    """Answers errors with problem bodies, and gives every response its plain safety headers.
+    """Answers errors with problem bodies, and gives every response its plain safety headers (S-74).
 
     Browsers that came by https keep to it for `hsts_days` (RFC 6797; 0: as before).
     """

@@ -28,6 +28,7 @@ PACKAGES = {
     "gencat": "libc6-dev",
     "haproxy": "haproxy",
     "initdb": "postgresql",
+    "nginx": "nginx",
     "node": "nodejs",
     "npm": "npm",
     "openssl": "openssl",

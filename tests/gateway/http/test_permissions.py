@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Iterator
 from functools import partialmethod
+from pathlib import Path
 from typing import Any, Self
 
 import httpx
@@ -18,6 +19,7 @@ from gateway.rights import Action
 from tests.parts import command, once
 from tests.parts.datasets import ct_slice, part10_bytes
 from tests.parts.gateway import GatewayProcess
+from tests.parts.nginx import caches
 
 TOKEN = "the-token-that-may-do-everything"
 NOWHERE = {
@@ -136,6 +138,38 @@ def test_what_another_tenant_has_does_not_exist(gateway: GatewayProcess) -> None
         assert ours.post("/links", json={"study": NORTH.StudyInstanceUID, "name": "x", "minutes": 5}).status_code == 404
     with Asking(gateway, TOKEN) as all_of_it:
         assert all_of_it.get(f"/dicomweb/studies/{NORTH.StudyInstanceUID}/metadata").status_code == 200
+
+
+def test_a_cache_that_many_share_keeps_nothing_of_what_needs_credentials(
+    gateway: GatewayProcess, tmp_path: Path
+) -> None:
+    """S-74: nginx before the gateway, for one who may see everything, and then for one who may not: no operation's
+    answer is given to both, with or without Vary. One that pays no heed to Cache-Control shows what that would be.
+    """
+    south = key(gateway, "search", "read", studies=[{"InstitutionName": "South"}])
+
+    def asked(root: str, secret: str, path: str) -> httpx.Response:
+        return Asking(gateway, secret).get(root + re.sub(r"\{([a-z]+)\}", lambda name: names[name[1]], path))
+
+    names = uids(NORTH)
+    closed = [path for method, path, needs in operations(gateway) if method == "GET" and needs is not None]
+    assert len(closed) > 30
+    with caches(tmp_path / "nginx", gateway.http_url) as nginx:
+        metadata = "/dicomweb/studies/{study}/metadata"
+        assert asked(nginx.careless, TOKEN, metadata).headers["x-cache"] == "MISS"
+        leaked = asked(nginx.careless, south, metadata)
+        assert (leaked.status_code, leaked.headers["x-cache"]) == (200, "HIT")
+        for root in (nginx.shared, nginx.blind):
+            for path in closed:
+                if path == "/changes/stream":
+                    continue
+                first, again, theirs = (asked(root, secret, path) for secret in (TOKEN, TOKEN, south))
+                kept = {one.headers["x-cache"] for one in (first, again, theirs)}
+                assert kept == {"MISS"}, (path, kept, first.headers)
+                assert first.headers["cache-control"].split(",")[0] in ("private", "no-store"), (path, first.headers)
+                assert "Authorization" in first.headers.get("vary", "") or not first.is_success, path
+                if "{study}" in path:
+                    assert theirs.status_code in (204, 403, 404), path
 
 
 def test_a_tenant_stores_into_its_own_studies_only(gateway: GatewayProcess) -> None:
