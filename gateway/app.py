@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -98,6 +98,7 @@ def open_from(settings: Settings, *, beside: bool = False) -> Archive:
             settings.spool,
             endpoint=settings.s3_endpoint,
             region=settings.s3_region,
+            encryption=settings.encryption,
             patience=settings.patience,
             replace=settings.duplicates == "replace",
             delete_delay=settings.delete_delay,
@@ -213,6 +214,8 @@ class Gateway:
         signal.signal(signal.SIGINT, _ignore)
         self._start_audit()
         self._count_spooled()
+        if self._leads and self._settings.objects_url.startswith("s3:"):
+            threading.Thread(target=self._look_at_bucket, name="bucket", daemon=True).start()
         isolated.configure(_decoding(self._settings))
         feed, webhooks = Feed(self._archive, self._settings), WebhookFeed(self._archive, self._settings)
         if self._leads:
@@ -348,6 +351,13 @@ class Gateway:
     def _page(self, dimse_port: int) -> list[BaseRoute]:
         sign_in = self._authentication.sign_in is not None
         return ui_routes(self._settings.data, aet=self._settings.aet, dimse_port=dimse_port, sign_in=sign_in)
+
+    def _look_at_bucket(self) -> None:
+        """Warn of a bucket that is open to strangers (S-86). One that does not answer is for `/readyz` to tell."""
+        with suppress(StorageError):
+            public = self._archive.objects.facts().get("public")
+            if public:
+                log.warning("bucket is public", strangers_may=public)
 
     def _count_spooled(self) -> None:
         """Have `/metrics` show what is being received: asked for then, or where processes add up, told every second."""

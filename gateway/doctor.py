@@ -23,6 +23,7 @@ from storage import open_index, open_objects
 from storage.errors import IndexBehind, IndexBusy, ObjectStoreError, StorageError
 from storage.highwater import HighWater
 from storage.index import Index
+from storage.objects import ObjectStore
 from storage.versions import new_version
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
@@ -106,8 +107,17 @@ def _room(settings: Settings) -> Iterator[Finding]:
         )
 
 
+def _open_objects(settings: Settings) -> ObjectStore:
+    return open_objects(
+        settings.objects_url,
+        endpoint=settings.s3_endpoint,
+        region=settings.s3_region,
+        encryption=settings.encryption,
+    )
+
+
 def _objects(settings: Settings) -> Iterator[Finding]:
-    store = open_objects(settings.objects_url, endpoint=settings.s3_endpoint, region=settings.s3_region)
+    store = _open_objects(settings)
     try:
         begun = time.perf_counter()
         key, data = f"doctor/{new_version()}", os.urandom(1 << 16)
@@ -131,12 +141,15 @@ def _objects(settings: Settings) -> Iterator[Finding]:
     if not same:
         yield Finding("objects", FAILURE, "what was read is not what was written", "do not use this store")
         return
-    words = ", ".join(f"{name} {value}" for name, value in facts.items() if name != "clock")
+    words = ", ".join(f"{name} {value}" for name, value in facts.items() if name not in ("clock", "public"))
     yield Finding(
         "objects",
         OK,
         f"{settings.objects_url}: written, read and removed in {took:.0f} ms" + (f"; {words}" if words else ""),
     )
+    if "public" in facts:
+        what = f"anybody may {facts['public']} what is in the bucket, without credentials"
+        yield Finding("objects", FAILURE, what, "forbid it, by the bucket's policy or a block of public access")
     yield from _clock("objects", facts.get("clock"))
 
 
@@ -192,7 +205,7 @@ def _index(settings: Settings) -> Iterator[Finding]:
 def _is_behind(settings: Settings, index: Index) -> bool:
     """Is the index older than the objects? Objects that cannot be asked are another check's."""
     try:
-        store = open_objects(settings.objects_url, endpoint=settings.s3_endpoint, region=settings.s3_region)
+        store = _open_objects(settings)
         try:
             water = HighWater(store, index)
             return water.behind() is not None or water.is_older()

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import ipaddress
+from base64 import b64decode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -29,6 +31,7 @@ from pydantic_settings import (
 
 from gateway.policy import Oidc, Role
 from gateway.rights import Action
+from storage.encryption import KEY_BYTES, Encryption
 from storage.query.times import OFFSETS
 
 GIB = 1 << 30
@@ -136,6 +139,15 @@ class Settings(BaseSettings):
     )
     s3_endpoint: str | None = Field(None, description="URL of the S3 server; empty: Amazon's.")
     s3_region: str | None = Field(None, description="Region of the bucket; empty: the usual AWS chain.")
+    s3_encryption: str = Field(
+        "",
+        pattern=r"^(AES256|aws:kms(:\S+)?)?$",
+        description="What the S3 server is to encrypt with: AES256, aws:kms or aws:kms:KEY; empty: as the bucket says.",
+    )
+    s3_customer_key: Path | None = Field(
+        None,
+        description="File with 32 bytes in base64: the S3 server encrypts with them, and forgets them (SSE-C).",
+    )
     patience: float = Field(
         10.0,
         ge=1,
@@ -320,6 +332,12 @@ class Settings(BaseSettings):
             raise ValueError("dimse_tls_cert: dimse_tls needs a certificate")
         return self
 
+    @model_validator(mode="after")
+    def _encrypted(self) -> Self:
+        if self.s3_customer_key is not None and self.s3_encryption:
+            raise ValueError("s3_encryption: the server encrypts with s3_customer_key or with a key of its own")
+        return self
+
     @field_validator("aet")
     @classmethod
     def _title(cls, value: str) -> str:
@@ -327,6 +345,25 @@ class Settings(BaseSettings):
         if not title or not title.isascii() or not title.isprintable() or "\\" in title:
             raise ValueError("an AE title has 1 to 16 printable ASCII characters, no backslash")
         return title
+
+    @property
+    def encryption(self) -> Encryption:
+        """How objects are encrypted at rest. Raises BadSettings for a key that is none."""
+        if self.s3_customer_key is None:
+            method = "aws:kms" if self.s3_encryption.startswith("aws:kms") else self.s3_encryption
+            return Encryption(method, self.s3_encryption.removeprefix(method).removeprefix(":"))
+        try:
+            key = b64decode(self.s3_customer_key.read_bytes().strip(), validate=True)
+        except OSError as error:
+            raise BadSettings(f"s3_customer_key: the file cannot be read: {error.strerror}") from error
+        except ValueError:
+            key = b""
+        if len(key) != KEY_BYTES:
+            raise BadSettings("s3_customer_key: the file has to hold 32 bytes in base64 (openssl rand -base64 32)")
+        endpoint = urlsplit(self.s3_endpoint or "")
+        if endpoint.scheme == "http" and not is_loopback(f"{endpoint.hostname}:0"):
+            raise BadSettings("s3_customer_key: the key would go to s3_endpoint in the clear; it needs https")
+        return Encryption(customer_key=key)
 
     @property
     def closed(self) -> bool:

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from storage.archive import DERIVED_BYTES, LEASE, Archive
 from storage.crashpoints import reached
 from storage.derived import Derived
+from storage.encryption import Encryption
 from storage.errors import IndexStoreError
 from storage.index import Index
 from storage.objects import ObjectStore
@@ -32,6 +33,7 @@ def open_objects(
     *,
     endpoint: str | None = None,
     region: str | None = None,
+    encryption: Encryption | None = None,
     patience: float = PATIENCE,
     stalls: Stalls | None = None,
 ) -> ObjectStore:
@@ -47,7 +49,8 @@ def open_objects(
     if parts.scheme == "s3" and parts.netloc:
         from storage.objects.s3 import S3Store
 
-        return S3Store(parts.netloc, parts.path.strip("/"), endpoint=endpoint, region=region, read_timeout=patience)
+        where = parts.netloc, parts.path.strip("/")
+        return S3Store(*where, endpoint=endpoint, region=region, read_timeout=patience, encryption=encryption)
     if parts.scheme == "memory":
         from storage.objects.memory import MemoryStore
 
@@ -79,6 +82,7 @@ def open_archive(
     *,
     endpoint: str | None = None,
     region: str | None = None,
+    encryption: Encryption | None = None,
     replace: bool = False,
     delete_delay: float = 3 * 86400.0,
     reserve: int = 0,
@@ -98,7 +102,9 @@ def open_archive(
     Raises ValueError for a URL that names no backend, StorageError when a backend cannot be opened.
     """
     stalls = Stalls(DISK_PATIENCE * patience)
-    store = open_objects(objects, endpoint=endpoint, region=region, patience=patience, stalls=stalls)
+    store = open_objects(
+        objects, endpoint=endpoint, region=region, encryption=encryption, patience=patience, stalls=stalls
+    )
     found: Index | None = None
     try:
         found = open_index(index, beside=beside, patience=patience, stalls=stalls)

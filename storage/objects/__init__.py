@@ -143,7 +143,9 @@ class ObjectStore(Protocol):
         """Remove what crashed writes left out of sight more than `older_than` seconds ago; returns how many."""
 
     def facts(self) -> Mapping[str, str]:
-        """What there is to know of the store, for people; `clock` is its time, in seconds since the epoch."""
+        """What there is to know of the store, for people; `clock` is its time, in seconds since the epoch,
+        and `public` is there when strangers may list or read it.
+        """
 
     def check(self) -> None:
         """Return when the store can be written to now; else raise. For readiness probes: quick and cheap."""

@@ -14,6 +14,9 @@ from tests.parts.machine import free_ports
 from tests.parts.processes import background, wait_until
 from tests.parts.s3 import ACCESS_KEY, SECRET_KEY, S3Server, answers
 
+KMS_KEY = "key-1"
+"""The name of the one key that the server's key management has."""
+
 PROGRAMS = ("radosgw", "ceph-mon", "ceph-osd", "ceph")
 
 # One copy of everything, small pools, quick elections: the smallest cluster that behaves as a large one does.
@@ -73,6 +76,9 @@ rgw_override_bucket_index_max_shards = 1
 rgw_gc_max_objs = 4
 rgw_lc_max_objs = 4
 rgw_dynamic_resharding = false
+rgw_crypt_require_ssl = false
+rgw_crypt_s3_kms_backend = testing
+rgw_crypt_s3_kms_encryption_keys = {kms_key}=YSBrZXkgb2YgMzIgYnl0ZXMsIGZvciB0ZXN0cyBvbmw=
 """
 
 CAPABILITIES = {
@@ -92,7 +98,7 @@ class Cluster:
         self.port, self.mon_v1, self.mon_v2 = free_ports(3)
         self.fsid = str(uuid.uuid4())
         (folder / "crash").mkdir()
-        self.settings.write_text(SETTINGS.format(**vars(self)))
+        self.settings.write_text(SETTINGS.format(kms_key=KMS_KEY, **vars(self)))
 
     def program(self, name: str) -> str:
         """Path of one of Ceph's programs."""

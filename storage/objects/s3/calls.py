@@ -11,14 +11,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from botocore import UNSIGNED
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 from botocore.parsers import ResponseParserError
 
+from storage.encryption import Encryption
 from storage.errors import ObjectMissing, ObjectStoreError, ObjectStoreFull, ObjectStoreUnavailable
 from storage.objects.s3.reads import Reads
 
@@ -105,12 +108,14 @@ class Calls:
         read_timeout: float,
         attempts: int,
         max_connections: int,
+        encryption: Encryption,
     ) -> None:
         self.budget = connect_timeout + 2 * read_timeout
         """Seconds after which a call has ended, when its data flow."""
         self._attempt = connect_timeout + read_timeout
         self._endpoint = endpoint
         self._region = region
+        self._encryption = encryption
         self._config = Config(
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
@@ -138,6 +143,7 @@ class Calls:
         ObjectStoreUnavailable for others and for a server that does not answer.
         """
         client = self._client
+        parameters |= self._encryption.parameters(operation)
         try:
             return self._try(client, operation, parameters, spent)
         except ClientError as error:
@@ -160,12 +166,27 @@ class Calls:
         if reads is None or not self._breaker.permits():
             return None
         try:
-            answer = reads.get(bucket, name, headers)
+            answer = reads.get(bucket, name, {**headers, **self._encryption.headers()})
         except (BotoCoreError, HTTPClientError):
             self._breaker.record(reached=False)
             return None
         self._breaker.record(reached=True)
         return answer
+
+    def permits_anybody(self, operation: str, **parameters: Any) -> bool:
+        """Does the server do for a stranger, who shows no credentials, what `operation` asks for? One try."""
+        config = self._config.merge(Config(signature_version=UNSIGNED, retries={"total_max_attempts": 1}))
+        region = self._client.meta.region_name
+        try:
+            with closing(
+                boto3.session.Session().client("s3", region_name=region, endpoint_url=self._endpoint, config=config)
+            ) as stranger:
+                getattr(stranger, operation)(**parameters, **self._encryption.parameters(operation))
+        except ClientError:
+            return False
+        except (BotoCoreError, ResponseParserError) as error:
+            raise ObjectStoreUnavailable(f"S3 {operation}: {error}") from error
+        return True
 
     def close(self) -> None:
         """Close idle connections."""

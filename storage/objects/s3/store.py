@@ -24,6 +24,7 @@ from typing import Any
 from uuid import uuid4
 
 from storage.crashpoints import reached
+from storage.encryption import Encryption
 from storage.errors import (
     ObjectDamaged,
     ObjectExists,
@@ -68,6 +69,7 @@ class S3Store:
         read_timeout: float = 10.0,
         attempts: int = 3,
         max_connections: int = 32,
+        encryption: Encryption | None = None,
     ) -> None:
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
@@ -78,6 +80,7 @@ class S3Store:
             read_timeout=read_timeout,
             attempts=attempts,
             max_connections=max_connections,
+            encryption=encryption or Encryption(),
         )
         self._refuses_taken: bool | None = None
         self._probing = threading.Lock()
@@ -174,10 +177,14 @@ class S3Store:
             parameters |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page.get("NextUploadIdMarker", "")}
 
     def facts(self) -> Mapping[str, str]:
-        """See ObjectStore: what the server knows, and its clock."""
+        """See ObjectStore: what the server knows, its clock, and whether strangers may list or read the bucket."""
         refuses = self._ask_abilities()
         answer = self._call("head_bucket").get("ResponseMetadata", {}).get("HTTPHeaders", {})
         found = {"conditional put": "yes" if refuses else "no (not needed)", "server": answer.get("server", "unknown")}
+        if self._calls.permits_anybody("head_object", Bucket=self._bucket, Key=self._prefix + _PROBE):
+            found["public"] = "read"
+        elif self._calls.permits_anybody("list_objects_v2", Bucket=self._bucket, MaxKeys=1):
+            found["public"] = "list"
         with suppress(KeyError, ValueError):
             found["clock"] = str(parsedate_to_datetime(answer["date"]).timestamp())
         return found

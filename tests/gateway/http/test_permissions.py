@@ -149,7 +149,8 @@ def test_a_cache_that_many_share_keeps_nothing_of_what_needs_credentials(
     south = key(gateway, "search", "read", studies=[{"InstitutionName": "South"}])
 
     def asked(root: str, secret: str, path: str) -> httpx.Response:
-        return Asking(gateway, secret).get(root + re.sub(r"\{([a-z]+)\}", lambda name: names[name[1]], path))
+        filled = re.sub(r"\{([a-z]+)\}", lambda name: names[name[1]], path)
+        return Asking(gateway, secret).request("GET", root + filled)
 
     names = uids(NORTH)
     closed = [path for method, path, needs in operations(gateway) if method == "GET" and needs is not None]
