@@ -355,9 +355,10 @@ class Gateway:
     def _look_at_bucket(self) -> None:
         """Warn of a bucket that is open to strangers (S-86). One that does not answer is for `/readyz` to tell."""
         with suppress(StorageError):
-            public = self._archive.objects.facts().get("public")
-            if public:
+            if public := self._archive.objects.facts().get("public"):
                 log.warning("bucket is public", strangers_may=public)
+            else:
+                log.info("bucket is not public")
 
     def _count_spooled(self) -> None:
         """Have `/metrics` show what is being received: asked for then, or where processes add up, told every second."""

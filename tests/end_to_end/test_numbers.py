@@ -17,6 +17,7 @@ from tests.end_to_end.doors import Doors, resource
 from tests.gateway.dicomweb.service import Service, parts_of, serve
 from tests.parts.datasets import encapsulated, multi_frame, part10_bytes
 from tests.parts.fix_gateway import BackendEnvironment, StartGateway
+from tests.parts.waiting import until
 from tests.storage.objects.proxy import Proxy
 
 FRAMES = 1000
@@ -162,6 +163,7 @@ def test_a_frame_is_one_ranged_request_to_s3(
     with Proxy(environment["GANTRY_S3_ENDPOINT"]) as proxy:
         environment["GANTRY_S3_ENDPOINT"] = proxy.endpoint
         gateway = start_gateway(environment=environment)
+        until(lambda: "bucket is not public" in gateway.log())  # which takes some requests
         heard = Listening(proxy)
         with Doors(gateway) as doors:
             files = [part10_bytes(ds, syntax) for ds, syntax, _ in OBJECTS.values()]
