@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.dicomweb import qido_query
+from storage.attributes import Level
 from storage.index.sql import SqlIndex
 from tests.gateway.dicomweb.service import Service, serve
 from tests.parts.datasets import ct_slice, mr_slice, sequence_item, uid
@@ -312,6 +314,8 @@ def test_what_is_malformed_is_refused_by_name(filled: Service, query: str, param
 def test_an_endless_limit_is_capped(filled: Service) -> None:
     """S-56."""
     assert len(found(filled.get("/instances?limit=1000000000"), "00080018")) == 6
+    for limit, taken in (("9999", 9999), ("10001", 10_000), ("1000000000", 10_000)):
+        assert qido_query.read([("limit", limit)], Level.STUDY, {}, [Level.STUDY]).query.limit == taken
 
 
 def test_a_search_that_takes_too_long_is_503(service: Service) -> None:

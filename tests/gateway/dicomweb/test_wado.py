@@ -447,6 +447,12 @@ def test_long_frame_lists_are_streamed_and_their_length_is_known_before(filled: 
     assert (last.status_code, last.content) == (206, answer.content[-5000:])
 
 
+def test_a_frame_list_without_measure_is_refused(filled: Service) -> None:
+    """S-56 in spirit: one more than 10,000."""
+    answer = filled.get(f"{url(FRAMES)}/frames/{','.join(['1'] * 10_001)}")
+    assert answer.status_code == 400, answer.status_code
+
+
 def test_frames_of_a_video_point_to_its_rendered_form(filled: Service) -> None:
     """viewers.md: frames of a video are 406, with a link."""
     answer = filled.get(url(FILM) + "/frames/1")

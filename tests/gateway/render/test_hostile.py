@@ -137,3 +137,28 @@ def test_values_that_lie_give_a_picture_or_a_refusal(kind: str) -> None:
         except GatewayError:
             continue
     assert pictures > 8
+
+
+def test_what_is_longer_than_a_drawing_takes_is_told_in_it() -> None:
+    """S-35 in spirit: 100 s of a waveform, and 48 channels."""
+    ds = ecg()
+    (group,) = ds.WaveformSequence
+    group.SamplingFrequency = "1"
+    ds.WaveformSequence = [group, *(deepcopy(group) for _ in range(3))]
+    one = Opened(part10_bytes(ds))
+    drawn = draw_waveform(one.header, read_of(one), View(), SVG).data
+    assert b"first 10 s of 100 s" in drawn
+    assert b"8 more channels are not drawn" in drawn
+
+
+def test_a_text_without_end_is_cut() -> None:
+    """4 MiB of one of 5."""
+    long = sequence_item(
+        ValueType="TEXT",
+        RelationshipType="CONTAINS",
+        ConceptNameCodeSequence=[sequence_item(CodeValue="1", CodingSchemeDesignator="99T", CodeMeaning="Finding")],
+        TextValue="x" * (5 << 20),
+    )
+    one = Opened(part10_bytes(report(ContentSequence=[long])))
+    (item,) = read_report(one.header, read_of(one)).root.items
+    assert len(item.value) == 4 << 20

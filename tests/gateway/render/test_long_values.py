@@ -48,3 +48,20 @@ def test_a_long_profile_of_an_optical_path(archive: Archive, syntax: str) -> Non
         assert image.info["icc_profile"] == long
     with Image.open(BytesIO(render(archive, one, 1, View(profile="srgb"), "image/png").data)) as image:
         assert image.info["icc_profile"] == well_known("srgb")
+
+
+def test_what_is_longer_than_anybody_needs_is_taken_for_none(archive: Archive) -> None:
+    """S-35, S-36: an overlay of more than 8 MiB is not drawn, a profile of more than 4 MiB not embedded."""
+    ds = overlay(ct_slice("huge overlay", rows=16, columns=16), np.ones((8200, 8192), np.uint8))
+    plain = ct_slice("no overlay", rows=16, columns=16)
+    with_one, without = (
+        render(archive, located(archive, one, SYNTAXES[0]), 1, View(), "image/png") for one in (ds, plain)
+    )
+    assert np.array_equal(array_of(with_one), array_of(without))
+    short = well_known("adobergb")
+    size = (4 << 20) + 2
+    long = size.to_bytes(4, "big") + short[4:] + bytes(size - len(short))
+    coloured = color("huge profile", ICCProfile=long)
+    one = located(archive, coloured, SYNTAXES[0])
+    with Image.open(BytesIO(render(archive, one, 1, View(profile="yes"), "image/png").data)) as image:
+        assert image.info.get("icc_profile") != long
