@@ -32,7 +32,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Install the distribution from this folder with extras, as pinned, its build tool too; once more if a download failed.
 define install
 	@echo "installing Gantry$(1) into $(VENV)"
-	@pip() { $(PY) -m pip install -q -c constraints.txt "$$@"; }; \
+	@pip() { $(PY) -m pip install -q -c constraints.txt $(2) "$$@"; }; \
 	all() { pip setuptools && pip --no-build-isolation -e '.$(1)'; }; \
 	all || { echo "that failed; once more" >&2; sleep 5; all; }
 endef
@@ -70,8 +70,9 @@ $(VENV)/serve.stamp: $(INPUTS) | $(PY)
 	$(call install,)
 	@touch $@
 
+# Compiled at need: much of what the tests bring along is never used.
 $(VENV)/test.stamp: $(INPUTS) | $(PY)
-	$(call install,[dev])
+	$(call install,[dev],--no-compile)
 	@touch $@ $(VENV)/serve.stamp
 
 .PHONY: serve

@@ -129,7 +129,8 @@ def measured(gateway: GatewayProcess, put: Put, large: Large) -> str:
             path = resource(uid("study", "large"), found["SeriesInstanceUID"], found["SOPInstanceUID"])
             ((_, frame),) = parts_of(doors.get(f"{path}/frames/{NUMBER}"))
             assert frame == large.frame(NUMBER)
-            assert digest_of_data_set(doors, path) == large.digest
+            if put is by_stow:  # once is enough: what is read does not know how it came
+                assert digest_of_data_set(doors, path) == large.digest
         served = gateway.peak_rss() - before
         assert served < RISE
         return (
