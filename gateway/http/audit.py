@@ -24,11 +24,14 @@ JSON = "application/json"
 MOST = 1000
 _NAMES = ("since", "until", "who", "study", "patient", "action", "outcome")
 
+_SEARCH = Operation(
+    "GET", "audit", "Search the audit log, the newest first.", (JSON,), query=_NAMES, statuses=(200, 400)
+)
 SERVICE = Service(
     "/audit",
     "Audit",
     (
-        Resource("", [Operation("GET", "audit", "Search the audit log, the newest first.", (JSON,), query=_NAMES)]),
+        Resource("", [_SEARCH]),
         Resource("/heads", [Operation("GET", "audit.heads", "The end of each chain, as the index has it.", (JSON,))]),
     ),
     {

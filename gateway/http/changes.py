@@ -37,6 +37,7 @@ SERVICE = Service(
                     "What was stored, replaced, repaired and deleted, in the order of commits.",
                     (JSON,),
                     query=("since", "limit", "wait"),
+                    statuses=(200, 400),
                     needs=Action.SEARCH,
                 )
             ],

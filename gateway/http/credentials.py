@@ -44,7 +44,9 @@ _ID = Parameter("id", "Of the credential.", {"type": "string", "pattern": "^[0-9
 def _resources(path: str, what: str, needs: Action) -> list[Resource]:
     name = path.strip("/")
     listed = Operation("GET", name, f"The {what}s that were made.", (JSON,), needs=needs)
-    made = Operation("POST", f"{name}.add", f"Make a {what}.", (JSON,), (JSON,), statuses=(201, 400, 415), needs=needs)
+    made = Operation(
+        "POST", f"{name}.add", f"Make a {what}.", (JSON,), (JSON,), statuses=(201, 400, 413, 415), needs=needs
+    )
     ended = Operation("DELETE", f"{name}.revoke", f"End a {what}.", statuses=(204, 404), needs=needs)
     return [Resource(path, [listed, made]), Resource(path + "/{id}", [ended])]
 

@@ -36,7 +36,7 @@ SERVICE = Service(
                     "Deleted instances whose bytes are still there: of the last `hours`, or of a `study`, or both.",
                     (JSON,),
                     (JSON,),
-                    statuses=(200, 400),
+                    statuses=(200, 400, 413, 415),
                 )
             ],
         ),
@@ -49,7 +49,7 @@ SERVICE = Service(
                     "Store a page of them again; `before` of the answer begins the next page.",
                     (JSON,),
                     (JSON,),
-                    statuses=(200, 400),
+                    statuses=(200, 400, 413, 415),
                 )
             ],
         ),

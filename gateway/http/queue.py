@@ -27,18 +27,32 @@ JSON = "application/json"
 LONGEST = 65_536
 PAGE = 1000
 
+_TOLD = (200, 400, 413, 415)
+"""What a body can be answered with."""
+
 SERVICE = Service(
     "/queue",
     "Queue",
     (
-        Resource("", [Operation("GET", "queue", "Tasks that are not done yet.", (JSON,), query=("after",))]),
-        Resource("/retry", [Operation("POST", "retryTasks", "Try tasks again at once.", (JSON,), (JSON,))]),
-        Resource("/drop", [Operation("POST", "dropTasks", "Forget tasks.", (JSON,), (JSON,))]),
+        Resource(
+            "",
+            [Operation("GET", "queue", "Tasks that are not done yet.", (JSON,), query=("after",), statuses=(200, 400))],
+        ),
+        Resource(
+            "/retry",
+            [Operation("POST", "retryTasks", "Try tasks again at once.", (JSON,), (JSON,), statuses=_TOLD)],
+        ),
+        Resource("/drop", [Operation("POST", "dropTasks", "Forget tasks.", (JSON,), (JSON,), statuses=_TOLD)]),
         Resource(
             "/send",
             [
                 Operation(
-                    "POST", "send", "Send a study, series or instance to a node.", (JSON,), (JSON,), statuses=(200, 404)
+                    "POST",
+                    "send",
+                    "Send a study, series or instance to a node.",
+                    (JSON,),
+                    (JSON,),
+                    statuses=(*_TOLD, 404),
                 )
             ],
         ),
