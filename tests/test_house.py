@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -225,3 +226,19 @@ def test_no_floor_lies_below_a_version_that_is_known_to_be_vulnerable() -> None:
         if name in pins():
             assert Version(pins()[name]) >= Version(safe), f"{name}: the pin {pins()[name]} is below {safe}"
     assert direct.keys() & FLOORS.keys() >= {"starlette", "pydicom", "pillow"}
+
+
+def test_the_bill_of_materials_names_what_others_wrote_of_the_page(tmp_path: Path) -> None:
+    """S-83: each vendored folder, in the version that its own files say; a second time adds nothing."""
+    bill = tmp_path / "sbom.json"
+    bill.write_text('{"bomFormat": "CycloneDX"}')
+    for _ in range(2):
+        subprocess.run([sys.executable, ROOT / "deploy" / "vendored.py", bill], check=True, capture_output=True)
+    found = {one["name"]: one["version"] for one in json.loads(bill.read_text())["components"]}
+    static = ROOT / "gateway" / "ui" / "static"
+    folders = {"openseadragon": static / "openseadragon", "pdfjs-dist": static / "pdfjs"}
+    assert found.keys() == folders.keys()
+    assert {path for path in static.iterdir() if path.is_dir()} == set(folders.values())
+    for name, folder in folders.items():
+        scripts = [path for path in folder.iterdir() if path.suffix in (".js", ".mjs")]
+        assert all(found[name] in path.read_text("utf-8") for path in scripts), name
