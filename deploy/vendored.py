@@ -1,4 +1,4 @@
-"""vendored.py SBOM: adds to a bill of materials (CycloneDX, JSON) what lies in the packages and is no Python distribution.
+"""vendored.py SBOM: adds to a bill of materials (CycloneDX, JSON) what is part of the page and no Python distribution.
 
 Each folder of that kind has a README whose first words are its name, its version and its licence, and which says by
 `npm pack NAME@VERSION` how to renew it.

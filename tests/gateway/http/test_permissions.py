@@ -98,6 +98,25 @@ def test_each_operation_is_for_those_who_may_do_what_it_needs(gateway: GatewayPr
             assert answer.status_code not in (401, 500, 501), (method, path, answer.text)
 
 
+@pytest.mark.parametrize(
+    "action", [action for action in Action if action is not Action.ADMIN], ids=lambda one: one.value
+)
+def test_each_operation_for_each_role_of_another_tenant(gateway: GatewayProcess, action: Action) -> None:
+    """S-69, S-89: 403 where the role may not do it at all; where it may, what another has is as what nobody has."""
+    south = key(gateway, action.value, studies=[{"InstitutionName": "South"}])
+    seen = 0
+    with Asking(gateway, south) as ours:
+        for method, path, needs in operations(gateway):
+            if "{study}" not in path or needs is None:
+                continue
+            theirs, nowhere = (ask(ours, method, path, names) for names in (uids(NORTH), NOWHERE))
+            assert (theirs.status_code == 403) is (needs != action.value), (method, path)
+            assert theirs.status_code == nowhere.status_code, (method, path)
+            assert (theirs.status_code not in (200, 206)) or not theirs.content, (method, path)
+            seen += needs == action.value
+    assert seen or action in (Action.SHARE, Action.MONITOR)
+
+
 def test_without_credentials_only_what_is_open_answers(gateway: GatewayProcess) -> None:
     """S-69"""
     with Asking(gateway, "") as nobody:
