@@ -14,6 +14,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.pdu_primitives import UserIdentityNegotiation
 
+from tests.gateway.dicomweb.service import STOW_TYPE, stow_body
 from tests.parts import once
 from tests.parts.datasets import ct_slice, part10_bytes, uid
 from tests.parts.fix_gateway import StartGateway
@@ -123,6 +124,15 @@ def test_patients_and_secrets_are_in_no_log_metric_error_or_file_name(
             ask("POST", "/dicomweb/studies", content=part10_bytes(changed), headers=kind)  # a conflict
             ask("POST", "/dicomweb/studies", content=body[: len(body) // 2], headers=kind)  # cut off
             studies.append(ds.StudyInstanceUID)
+        for first in range(20, 1000, 98):
+            others = [
+                ct_slice(f"canary{n}", rows=8, columns=8, PatientName=f"CANARYNAME{n}^Given", PatientID=f"CANARYID{n}")
+                for n in range(first, first + 98)
+            ]
+            answer = ask("POST", "/dicomweb/studies", content=stow_body(others), headers={"Content-Type": STOW_TYPE})
+            assert answer.status_code == 200
+        counted = ask("GET", "/dicomweb/studies", params={"PatientName": "CANARYNAME*", "limit": "1"})
+        assert counted.headers["x-total-count"] == "1000"
         one = f"/dicomweb/studies/{studies[0]}"
         found = ask("GET", "/dicomweb/studies", params={"PatientName": "CANARYNAME*", "PatientID": "CANARYID1"})
         assert len(found.json()) == 1
