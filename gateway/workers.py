@@ -44,17 +44,20 @@ class Workers:
         *,
         threads: int = 4,
         poll: float = POLL,
+        count_every: float = COUNT_EVERY,
     ) -> None:
         self._archive = archive
         self._handlers = handlers
         self._feed = feed
         self._threads = threads
         self._poll = poll
+        self._count_every = count_every
         self._lock = threading.Lock()
         self._busy: dict[tuple[str, str], threading.Thread] = {}
         self._stopping = threading.Event()
         self._awake = threading.Event()
         self._counted = 0.0
+        self._shown: set[tuple[str, str]] = set()
         self._thread = threading.Thread(target=self._run, name="tasks", daemon=True)
 
     def start(self) -> None:
@@ -153,15 +156,15 @@ class Workers:
             self._archive.index.hurry(*place, time.time())  # the target is back
 
     def _count(self) -> None:
-        if time.monotonic() - self._counted < COUNT_EVERY:
+        if time.monotonic() - self._counted < self._count_every:
             return
         self._counted = time.monotonic()
         self._archive.index.expire_tasks(time.time() - tasks.KEPT)
         self._archive.index.settle()
         counts = self._archive.index.task_counts()
-        metrics.TASKS.clear()
-        for (kind, state), number in counts.items():
-            metrics.TASKS.labels(kind=kind, state=state).set(number)
+        self._shown |= counts.keys()
+        for kind, state in self._shown:  # none left is a count too: several processes cannot take one away
+            metrics.TASKS.labels(kind=kind, state=state).set(counts.get((kind, state), 0))
 
 
 def _word(outcome: Outcome) -> str:

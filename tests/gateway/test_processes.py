@@ -137,6 +137,7 @@ def test_one_that_is_killed_is_started_anew(gateway: GatewayProcess) -> None:
         (kept,) = door.retrieve(ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
         assert kept
     assert any(event.get("event") == "worker_ended" for event in gateway.events())
+    assert [event for event in gateway.events() if event["event"] == "library"] == []
 
 
 @pytest.mark.skipif(cores() == 1, reason="there is one process on one core")

@@ -11,6 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
+from gateway import metrics
 from gateway.app import handlers
 from gateway.caller import Caller
 from gateway.delete import delete
@@ -309,11 +310,17 @@ def test_a_fault_in_one_task_is_tried_again_later_and_stops_no_other(site: Calla
         ],
         time.time(),
     )
-    workers = Workers(here.archive, {FORWARD: broken, NOTIFICATION: works}, poll=0.02)
+    workers = Workers(here.archive, {FORWARD: broken, NOTIFICATION: works}, poll=0.02, count_every=0.02)
     workers.start()
     until(lambda: done and here.tasks() == [("A", WAITING, "ValueError")])
+    until(lambda: [shown(kind) for kind in (FORWARD, NOTIFICATION)] == [1, 0])
     workers.stop()
     assert done == ["c"]
+
+
+def shown(kind: str) -> float:
+    """The tasks that wait, as `/metrics` has them: what is over is none, and not what was told last."""
+    return metrics.registry().get_sample_value("gantry_tasks", {"kind": kind, "state": WAITING}) or 0
 
 
 def test_delays_grow_to_a_day_and_patience_ends_after_a_week() -> None:
