@@ -1,8 +1,8 @@
 """Bodies that a worker thread writes straight to the connection, past the event loop.
 
-A study of hundreds of megabytes costs least where the thread that reads a piece sends it at once, while it is in the
-processor's cache: nothing is handed to another thread, queued, or joined. The thread never waits long for a client; the
-event loop does that, for as many of them as there are.
+A study of hundreds of megabytes takes least where one thread sends a piece while another reads the next one: nothing is
+copied, queued for the event loop, or joined. The thread that sends never waits long for a client; the event loop does
+that, for as many of them as there are.
 
 Only for bodies of known length on connections without TLS; what was written to the transport before has left it then.
 The connection is written to by a descriptor of our own: when the transport closes its own meanwhile, the number may be
@@ -12,11 +12,13 @@ another client's by the next write.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import fcntl
 import select
 import socket
 import struct
 import termios
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from enum import Enum
@@ -24,7 +26,7 @@ from time import monotonic
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from gateway.http.threads import to_its_end
+from gateway.http.threads import MOST, Threads, to_its_end
 from gateway.logs import get_logger
 
 log = get_logger("gateway.http")
@@ -85,15 +87,19 @@ class Direct:
         descriptor = self._transport.get_extra_info("socket").fileno()
         with closing(socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM)) as connection:
             connection.setblocking(False)
-            pump = _Pump(connection, chunks, cycle.expected_content_length)
-            while (state := await to_its_end(pump.run)) is not _State.DONE:
-                if state is _State.FULL and not await self._taken(connection, gone):
-                    log.info("connection dropped", reason="response_not_taken")
-                    state = _State.GONE
-                if state is _State.GONE or gone.done() or self._transport.is_closing():
-                    self._transport.abort()
-                    await asyncio.wait([gone], timeout=1.0)  # uvicorn has to know it before the response is over
-                    return None
+            ahead = _Ahead(chunks)
+            pump = _Pump(connection, ahead, cycle.expected_content_length)
+            try:
+                while (state := await to_its_end(pump.run)) is not _State.DONE:
+                    if state is _State.FULL and not await self._taken(connection, gone):
+                        log.info("connection dropped", reason="response_not_taken")
+                        state = _State.GONE
+                    if state is _State.GONE or gone.done() or self._transport.is_closing():
+                        self._transport.abort()
+                        await asyncio.wait([gone], timeout=1.0)  # uvicorn has to know it before the response is over
+                        return None
+            finally:
+                await to_its_end(ahead.finish)
         cycle.expected_content_length -= pump.sent
         return pump.sent
 
@@ -126,13 +132,67 @@ class Direct:
             loop.remove_writer(connection.fileno())
 
 
-class _Pump:
-    """Moves `chunks` to a connection that does not block, `size` bytes at most; `sent` of them have gone."""
+_readers = Threads(MOST, "ahead")
+"""Not those that send: they would wait for each other."""
 
-    def __init__(self, connection: socket.socket, chunks: Iterator[bytes], size: int) -> None:
+
+class _Ahead:
+    """Reads `chunks`, the next pieces while the last ones are sent; one thread at a time."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._context = contextvars.copy_context()
+        self._read = threading.Lock()  # held from when the next pieces are asked for until they are there
+        self._pieces: list[bytes | memoryview] = []
+        self._failed: BaseException | None = None
+        self._begin()
+
+    def take(self) -> list[bytes | memoryview]:
+        """The next pieces, up to one that is worth a call of its own; none at the end. Raises what reading raised."""
+        with self._read:
+            pieces, failed = self._pieces, self._failed
+        if failed is not None:
+            raise failed
+        if pieces:
+            self._begin()
+        return pieces
+
+    def finish(self) -> None:
+        """Wait until nothing is read any more; blocking."""
+        with self._read:
+            pass
+
+    def _begin(self) -> None:
+        self._read.acquire()
+        _readers.submit(self._job)
+
+    def _job(self) -> None:
+        try:
+            self._pieces = self._context.run(self._next)
+        except BaseException as error:
+            self._failed = error
+        finally:
+            self._read.release()
+
+    def _next(self) -> list[bytes | memoryview]:
+        pieces: list[bytes | memoryview] = []
+        size = 0
+        while size < SMALL and len(pieces) < _MOST_PIECES:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                break
+            pieces.append(chunk)
+            size += len(chunk)
+        return pieces
+
+
+class _Pump:
+    """Moves what is read to a connection that does not block, `size` bytes at most; `sent` of them have gone."""
+
+    def __init__(self, connection: socket.socket, ahead: _Ahead, size: int) -> None:
         self.sent = 0
         self._connection = connection
-        self._chunks = chunks
+        self._ahead = ahead
         self._left = size
         self._pieces: list[bytes | memoryview] = []
         self._poll = select.poll()
@@ -152,14 +212,9 @@ class _Pump:
         return _State.DONE
 
     def _read(self) -> bool:
-        """The next pieces, up to one that is worth a call of its own; False at the end."""
-        size = 0
-        while size < SMALL and len(self._pieces) < _MOST_PIECES:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                break
-            self._pieces.append(chunk)
-            size += len(chunk)
+        """The next pieces; False at the end."""
+        self._pieces = self._ahead.take()
+        size = sum(map(len, self._pieces))
         if size > self._left:
             raise RuntimeError("a body that is longer than its Content-Length")
         self._left -= size
