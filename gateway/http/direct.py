@@ -40,8 +40,10 @@ TRIP_SECONDS = 0.05
 """After so long a thread is given back, so that others who wait for one have their turn."""
 PATIENCE = 20
 """Milliseconds that a thread waits for a client to take more."""
-SMALL = 32 << 10
-"""Bytes below which the next piece is sent along."""
+AHEAD = 1 << 20
+"""Bytes that are read while others are sent; one chunk of the source may go over it. Threads that take turns more often
+wait for each other more than they gain.
+"""
 _MOST_PIECES = 64
 
 
@@ -148,7 +150,7 @@ class _Ahead:
         self._begin()
 
     def take(self) -> list[bytes | memoryview]:
-        """The next pieces, up to one that is worth a call of its own; none at the end. Raises what reading raised."""
+        """The next pieces; none at the end. Raises what reading raised."""
         with self._read:
             pieces, failed = self._pieces, self._failed
         if failed is not None:
@@ -177,7 +179,7 @@ class _Ahead:
     def _next(self) -> list[bytes | memoryview]:
         pieces: list[bytes | memoryview] = []
         size = 0
-        while size < SMALL and len(pieces) < _MOST_PIECES:
+        while size < AHEAD and len(pieces) < _MOST_PIECES:
             chunk = next(self._chunks, None)
             if chunk is None:
                 break
